@@ -1,0 +1,189 @@
+//! Events: what happened, as the journal keeps it for good. They carry results, so that a replay never decides again.
+//!
+//! The encoding is MessagePack with fields by position. A variant's short name and a field's place are therefore part
+//! of the format: add fields at the end with a default, add variants, change neither.
+
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+
+use super::definition::Definition;
+use super::slots::Slots;
+use crate::ids::{ActivityId, Cents, KeyDigest, ShardId, SkuIndex, UnixMillis, UserId};
+
+/// The most bytes that one event takes in the journal. The bounds in [`super::definition`] add up to less: a
+/// definition of 200 SKUs twice (116 KB) and a stock change of [`STOCK_RANGES_MAX`] ranges (41 KB).
+pub const EVENT_BYTES_MAX: usize = 176 << 10;
+/// The most slot ranges in one change of stock; a larger one must be made in steps.
+pub const STOCK_RANGES_MAX: usize = 4096;
+
+/// The events of one command, in their order. Nearly always one.
+pub type Events = SmallVec<[Event; 1]>;
+
+/// An event as it stands in the journal: whose it is, and when it happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The shard whose state it changes.
+    pub shard: ShardId,
+    /// When it was decided; never decreases within a shard (J5).
+    pub at_ms: UnixMillis,
+    /// What happened.
+    pub event: Event,
+}
+
+/// Something that happened in one shard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// A user took units.
+    #[serde(rename = "o")]
+    OrderPlaced(OrderPlaced),
+    /// A held order was given up by its user; its slots are free again.
+    #[serde(rename = "c")]
+    OrderCancelled(OrderCancelled),
+    /// Holds ran out; their slots are free again.
+    #[serde(rename = "x")]
+    HoldsExpired(HoldsExpired),
+    /// An operator (or the catalogue) said what the activity is. The first event of every shard.
+    #[serde(rename = "d")]
+    ActivityDefined(Box<ActivityDefined>),
+    /// An operator changed what the activity is, or the catalogue did.
+    #[serde(rename = "r")]
+    ActivityRedefined(Box<ActivityRedefined>),
+    /// An operator stopped or resumed the sale, or closed it for good.
+    #[serde(rename = "s")]
+    SaleSwitched(Box<SaleSwitched>),
+}
+
+/// See [`Event::OrderPlaced`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderPlaced {
+    /// The order's number in its shard, from 1 without a gap.
+    pub order: u32,
+    /// Who took them.
+    pub user: UserId,
+    /// Of which SKU.
+    pub sku: SkuIndex,
+    /// Which units; their count is the quantity.
+    pub slots: Slots,
+    /// What they cost together, at the price of that instant.
+    pub amount_cents: Cents,
+    /// When the hold runs out unless it is paid.
+    pub expires_at_ms: UnixMillis,
+    /// The request's idempotency key, where it had one.
+    pub key: Option<KeyDigest>,
+    /// The caller's own reference.
+    #[serde(rename = "ref")]
+    pub reference: Option<Box<str>>,
+}
+
+/// See [`Event::OrderCancelled`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderCancelled {
+    /// The order's number in its shard.
+    pub order: u32,
+    /// The request's idempotency key, where it had one.
+    pub key: Option<KeyDigest>,
+}
+
+/// See [`Event::HoldsExpired`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldsExpired {
+    /// The orders' numbers in their shard, in the order of their deadlines; at most
+    /// [`EXPIRE_STEP_ORDERS`](super::expire::EXPIRE_STEP_ORDERS).
+    pub orders: Vec<u32>,
+}
+
+/// Who changed an activity, by what request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// The same for the events that one change makes in several shards; counted up from 1 over the whole journal.
+    pub change_id: u64,
+    /// Who asked.
+    pub by: Author,
+    /// The request's idempotency key, where it had one.
+    pub key: Option<KeyDigest>,
+}
+
+/// Who asked for a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Author {
+    /// The holder of an operator's token.
+    #[serde(rename = "u")]
+    Operator(UserId),
+    /// The server itself, applying the catalogue as it starts.
+    #[serde(rename = "s")]
+    StartUp,
+}
+
+/// See [`Event::ActivityDefined`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActivityDefined {
+    /// The activity that this shard belongs to.
+    pub activity_id: ActivityId,
+    /// What it is. Each SKU gets the slots 1 to its stock and the index of its place.
+    pub definition: Definition,
+    /// Whether it came from the catalogue, and so is the base of the next three-way reload.
+    pub from_catalog: bool,
+    /// Who asked.
+    pub change: Change,
+}
+
+/// See [`Event::ActivityRedefined`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActivityRedefined {
+    /// The definition's version from now on.
+    pub version: u64,
+    /// What the activity is from now on.
+    pub definition: Definition,
+    /// The catalogue's entry that led here, where one did: the base of the next three-way reload.
+    pub catalog: Option<Definition>,
+    /// What this did to the stock of each SKU that it touched.
+    pub stock: Vec<StockChange>,
+    /// Who asked.
+    pub change: Change,
+}
+
+/// What a change did to one SKU's stock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StockChange {
+    /// Fresh units. A SKU that was not there yet gets the next index.
+    #[serde(rename = "a")]
+    Added {
+        /// Which SKU.
+        sku: SkuIndex,
+        /// The new slots: numbers that this SKU never had.
+        slots: Slots,
+    },
+    /// Free units taken away for good.
+    #[serde(rename = "r")]
+    Removed {
+        /// Which SKU.
+        sku: SkuIndex,
+        /// The slots that are gone.
+        slots: Slots,
+    },
+}
+
+/// See [`Event::SaleSwitched`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SaleSwitched {
+    /// To what.
+    pub to: Switch,
+    /// Who asked.
+    pub change: Change,
+}
+
+/// What an operator can switch a sale to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Switch {
+    /// No orders until it is resumed; holds go on.
+    #[serde(rename = "p")]
+    Paused,
+    /// Orders are taken again.
+    #[serde(rename = "r")]
+    Resumed,
+    /// No orders ever again.
+    #[serde(rename = "c")]
+    Closed,
+}
