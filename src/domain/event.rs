@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
+use super::command::RequestKey;
 use super::definition::Definition;
 use super::slots::Slots;
 use crate::ids::{ActivityId, Cents, KeyDigest, ShardId, SkuIndex, UnixMillis, UserId};
@@ -100,12 +101,11 @@ pub struct Change {
     /// Who asked.
     pub by: Author,
     /// The request's idempotency key, where it had one.
-    pub key: Option<KeyDigest>,
+    pub key: Option<RequestKey>,
 }
 
 /// Who asked for a change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Author {
     /// The holder of an operator's token.
     #[serde(rename = "u")]
@@ -175,7 +175,6 @@ pub struct SaleSwitched {
 
 /// What an operator can switch a sale to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
 pub enum Switch {
     /// No orders until it is resumed; holds go on.
     #[serde(rename = "p")]

@@ -1,6 +1,34 @@
-//! Selling is decided here: command in, events or a refusal out.
+//! Selling is decided here: command in, events or a refusal out. Pure integers: no clock, no chance, no I/O, no logging,
+//! and no map whose order of iteration could reach an event.
+//!
+//! ```text
+//!  Stamped<Command> ──▶ Sale::decide (reads, never writes) ──▶ Decision { events } or Refusal
+//!  Event            ──▶ Sale::apply  (writes, never refuses)
+//! ```
+//!
+//! Recovery, the auditor and the simulator all fold the same `apply`; replaying a journal gives the same state, bit for
+//! bit. One verb a file: each holds its part of `decide` and of `apply`.
 
+pub mod audit;
+mod cancel;
+pub mod command;
+mod deadlines;
 pub mod definition;
 pub mod event;
 pub mod expire;
+mod merge;
+pub mod order;
+mod orders;
+mod place;
+mod redefine;
+pub mod refusal;
+pub mod sale;
 pub mod slots;
+mod switch;
+
+pub use command::{Command, Decision, Stamped};
+pub use definition::Definition;
+pub use event::{Entry, Event, Events};
+pub use order::{OrderState, OrderView};
+pub use refusal::Refusal;
+pub use sale::{Phase, Sale};

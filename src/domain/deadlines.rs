@@ -1,0 +1,54 @@
+//! When holds run out. Deadlines nearly always come in the order of their orders, because all have the same payment
+//! window; those are a plain queue of order numbers. The few that do not (the window was shortened) stand aside, sorted.
+//!
+//! Orders that are no longer held stay in the queue until they come to its front: a cancel costs nothing here.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use super::orders::Orders;
+use crate::ids::UnixMillis;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Deadlines {
+    queue: VecDeque<u32>,
+    newest: UnixMillis,
+    early: BTreeSet<(UnixMillis, u32)>,
+}
+
+impl Deadlines {
+    pub fn push(&mut self, order: u32, expires_at_ms: UnixMillis) {
+        if expires_at_ms >= self.newest || self.queue.is_empty() {
+            self.newest = expires_at_ms;
+            self.queue.push_back(order);
+        } else {
+            self.early.insert((expires_at_ms, order));
+        }
+    }
+
+    /// The earliest deadline of a held order. Exact after [`Deadlines::trim`].
+    pub fn next(&self, orders: &Orders) -> Option<UnixMillis> {
+        let queued = self.queue.front().and_then(|order| orders.get(*order)).map(|order| order.expires_at_ms);
+        let early = self.early.first().map(|(at, _)| *at);
+        queued.into_iter().chain(early).min()
+    }
+
+    /// Held orders whose deadline is at or before `now_ms`, at most `max` of them.
+    pub fn due(&self, orders: &Orders, now_ms: UnixMillis, max: usize) -> Vec<u32> {
+        let queued = self.queue.iter().copied();
+        let early = self.early.iter().map(|(_, order)| *order);
+        let is_due = |order: &u32| orders.get(*order).is_some_and(|order| order.expires_at_ms <= now_ms);
+        let is_live = |order: &u32| orders.get(*order).is_some_and(|order| order.state.is_live());
+        early.take_while(is_due).chain(queued.take_while(is_due)).filter(is_live).take(max).collect()
+    }
+
+    /// Drops what is no longer held from the front.
+    pub fn trim(&mut self, orders: &Orders) {
+        let is_live = |order: u32| orders.get(order).is_some_and(|order| order.state.is_live());
+        while self.queue.front().is_some_and(|order| !is_live(*order)) {
+            self.queue.pop_front();
+        }
+        while self.early.first().is_some_and(|(_, order)| !is_live(*order)) {
+            self.early.pop_first();
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! The three-way merge of a reload: what changed in the catalogue since it was last applied is applied to what stands,
+//! so that what a `PUT` or a restock did in between stays. Stock is applied as a difference.
+
+use super::definition::{Definition, SkuDefinition};
+use super::refusal::Refusal;
+use crate::ids::Qty;
+
+/// `ours` with every change from `base` to `theirs`. Without a base, everything in `theirs` counts as changed.
+pub(super) fn merge(ours: &Definition, base: Option<&Definition>, theirs: &Definition) -> Result<Definition, Refusal> {
+    let Some(base) = base else { return Ok(theirs.clone()) };
+    macro_rules! pick {
+        ($field:ident) => {
+            if base.$field == theirs.$field { ours.$field.clone() } else { theirs.$field.clone() }
+        };
+    }
+    Ok(Definition {
+        title: pick!(title),
+        currency: pick!(currency),
+        starts_at_ms: pick!(starts_at_ms),
+        ends_at_ms: pick!(ends_at_ms),
+        shards: pick!(shards),
+        per_user_limit: pick!(per_user_limit),
+        payment_window_ms: pick!(payment_window_ms),
+        on_late_payment: pick!(on_late_payment),
+        shared_sku: pick!(shared_sku),
+        skus: merge_skus(ours, base, theirs)?,
+    })
+}
+
+fn merge_skus(ours: &Definition, base: &Definition, theirs: &Definition) -> Result<Vec<SkuDefinition>, Refusal> {
+    let mut merged = Vec::with_capacity(ours.skus.len().max(theirs.skus.len()));
+    for our in &ours.skus {
+        match (base.sku(&our.sku_id), theirs.sku(&our.sku_id)) {
+            (Some(was), Some(is)) => merged.push(merge_sku(our, was, is)?),
+            (Some(_), None) => {} // taken off the catalogue
+            (None, Some(is)) => merged.push(is.clone()),
+            (None, None) => merged.push(our.clone()),
+        }
+    }
+    let is_new = |sku: &&SkuDefinition| {
+        let unchanged = base.sku(&sku.sku_id) == Some(*sku);
+        ours.sku(&sku.sku_id).is_none() && !unchanged
+    };
+    merged.extend(theirs.skus.iter().filter(is_new).cloned());
+    Ok(merged)
+}
+
+fn merge_sku(our: &SkuDefinition, was: &SkuDefinition, is: &SkuDefinition) -> Result<SkuDefinition, Refusal> {
+    let stock = i64::from(our.stock.0) + i64::from(is.stock.0) - i64::from(was.stock.0);
+    let stock = u32::try_from(stock)
+        .map_err(|_| Refusal::StockTooLow { sku: our.sku_id.clone(), largest_reduction: our.stock.0 })?;
+    Ok(SkuDefinition {
+        sku_id: our.sku_id.clone(),
+        title: if was.title == is.title { our.title.clone() } else { is.title.clone() },
+        price_cents: if was.price_cents == is.price_cents { our.price_cents } else { is.price_cents },
+        stock: Qty(stock),
+    })
+}

@@ -1,0 +1,196 @@
+//! Changing what a sale is, while it runs: what may change, what may not, and what it does to the stock. It never
+//! touches what is held or sold.
+
+use smallvec::smallvec;
+
+use super::command::{AddStock, Decision, Redefine, Source};
+use super::definition::{Definition, STOCK_MAX, SkuDefinition};
+use super::event::{ActivityRedefined, Event, STOCK_RANGES_MAX, StockChange};
+use super::merge::merge;
+use super::refusal::Refusal;
+use super::sale::{Sale, Sku};
+use super::slots::{FreeSlots, Slots};
+use crate::ids::{SkuIndex, UnixMillis};
+
+/// SKUs that an activity may have had in its life, those taken off included.
+const SKUS_EVER_MAX: usize = 2_000;
+
+impl Sale {
+    pub(super) fn redefine(&self, command: &Redefine, now_ms: UnixMillis) -> Result<Decision, Refusal> {
+        if self.replay_of_change(command.request.by, command.request.key)? {
+            return Ok(Decision::nothing(true));
+        }
+        if command.if_version.is_some_and(|version| version != self.version) {
+            return Err(Refusal::VersionConflict { version: self.version });
+        }
+        let (definition, catalog) = match command.from {
+            Source::Put => (command.definition.clone(), None),
+            Source::Catalog => {
+                let merged = merge(&self.definition, self.catalog.as_ref(), &command.definition)?;
+                let is_news = self.catalog.as_ref() != Some(&command.definition);
+                (merged, is_news.then(|| command.definition.clone()))
+            }
+        };
+        if definition == self.definition && catalog.is_none() {
+            return Ok(Decision::nothing(false));
+        }
+        if self.closed {
+            return Err(Refusal::ActivityClosed);
+        }
+        self.check_may_change(&definition, now_ms)?;
+        let stock = self.stock_changes(&definition)?;
+        let change = command.request.change();
+        let event = ActivityRedefined { version: self.version + 1, definition, catalog, stock, change };
+        Ok(Decision::events(smallvec![Event::ActivityRedefined(Box::new(event))]))
+    }
+
+    pub(super) fn add_stock(&self, command: &AddStock) -> Result<Decision, Refusal> {
+        if self.replay_of_change(command.request.by, command.request.key)? {
+            return Ok(Decision::nothing(true));
+        }
+        let mut definition = self.definition.clone();
+        let sku = definition.skus.iter_mut().find(|sku| sku.sku_id == command.sku).ok_or(Refusal::SkuNotFound)?;
+        let max = STOCK_MAX - sku.stock.0;
+        let add = u32::try_from(command.add)
+            .ok()
+            .filter(|add| (1..=max).contains(add))
+            .ok_or(Refusal::InvalidQuantity { max })?;
+        if self.closed {
+            return Err(Refusal::ActivityClosed);
+        }
+        sku.stock.0 += add;
+        let stock = self.stock_changes(&definition)?;
+        let change = command.request.change();
+        let event = ActivityRedefined { version: self.version + 1, definition, catalog: None, stock, change };
+        Ok(Decision::events(smallvec![Event::ActivityRedefined(Box::new(event))]))
+    }
+
+    fn check_may_change(&self, new: &Definition, now_ms: UnixMillis) -> Result<(), Refusal> {
+        let old = &self.definition;
+        let window_is_past = now_ms >= old.ends_at_ms;
+        let changed = [
+            ("shards", old.shards != new.shards),
+            ("currency", old.currency != new.currency),
+            ("starts_at", window_is_past && old.starts_at_ms != new.starts_at_ms),
+            ("ends_at", window_is_past && old.ends_at_ms != new.ends_at_ms),
+        ];
+        match changed.into_iter().find(|(_, differs)| *differs) {
+            Some((field, _)) => Err(Refusal::ImmutableField { field: field.to_owned() }),
+            None => Ok(()),
+        }
+    }
+
+    /// What must happen to each SKU's slots so that the new definition's totals stand.
+    fn stock_changes(&self, new: &Definition) -> Result<Vec<StockChange>, Refusal> {
+        let mut changes = Vec::new();
+        let mut ranges = 0;
+        let listed = self.skus.iter().enumerate().filter(|(_, sku)| sku.listed);
+        for (index, sku) in listed {
+            let taken_off = new.sku(&sku.sku_id).is_none();
+            if taken_off && sku.held > 0 {
+                return Err(Refusal::ImmutableField { field: format!("skus.{}", sku.sku_id) });
+            }
+            if taken_off && sku.free.count() > 0 {
+                changes.push(removed(index, sku, sku.free.count(), &mut ranges)?);
+            }
+        }
+        let mut next_index = self.skus.len();
+        for sku in &new.skus {
+            let place = self.skus.iter().position(|known| known.sku_id == sku.sku_id);
+            let index = place.unwrap_or_else(|| {
+                next_index += 1;
+                next_index - 1
+            });
+            if let Some(change) = stock_change(index, place.map(|place| &self.skus[place]), sku, &mut ranges)? {
+                changes.push(change);
+            }
+        }
+        if next_index > SKUS_EVER_MAX {
+            return Err(Refusal::TooLarge { what: "an activity's SKUs, those taken off included: at most 2000" });
+        }
+        Ok(changes)
+    }
+
+    pub(super) fn apply_redefined(&mut self, event: &ActivityRedefined) {
+        assert_eq!(event.version, self.version + 1, "a definition's versions have no gap");
+        self.version = event.version;
+        self.definition = event.definition.clone();
+        if let Some(catalog) = &event.catalog {
+            self.catalog = Some(catalog.clone());
+        }
+        for sku in &mut self.skus {
+            sku.listed = false;
+        }
+        for sku in &event.definition.skus {
+            match self.skus.iter_mut().find(|known| known.sku_id == sku.sku_id) {
+                Some(known) => {
+                    known.listed = true;
+                    known.price_cents = sku.price_cents;
+                }
+                None => self.skus.push(Sku {
+                    sku_id: sku.sku_id.clone(),
+                    price_cents: sku.price_cents,
+                    listed: true,
+                    free: FreeSlots::default(),
+                    last_slot: 0,
+                    held: 0,
+                }),
+            }
+        }
+        for change in &event.stock {
+            self.apply_stock_change(change);
+        }
+        for (sku, counted) in event.definition.skus.iter().zip(self.counts()) {
+            assert_eq!(sku.stock, counted.stock, "S1: the stock of SKU {} is all its units", sku.sku_id);
+        }
+        self.remember(&event.change);
+    }
+
+    fn apply_stock_change(&mut self, change: &StockChange) {
+        match change {
+            StockChange::Added { sku, slots } => {
+                let sku = self.sku_mut(*sku);
+                for range in slots.ranges() {
+                    assert!(range.first > sku.last_slot, "S2: a slot's number is given once");
+                    sku.last_slot = range.last();
+                }
+                sku.free.add(slots);
+            }
+            StockChange::Removed { sku, slots } => self.sku_mut(*sku).free.remove(slots),
+        }
+    }
+}
+
+fn stock_change(
+    index: usize,
+    known: Option<&Sku>,
+    wanted: &SkuDefinition,
+    ranges: &mut usize,
+) -> Result<Option<StockChange>, Refusal> {
+    let (stock, last_slot) = known.map_or((0, 0), |sku| (sku.free.count() + sku.held, sku.last_slot));
+    if wanted.stock.0 > stock {
+        let count = wanted.stock.0 - stock;
+        last_slot.checked_add(count).ok_or(Refusal::TooLarge { what: "a SKU's slots over its life: below 2^32" })?;
+        let slots = Slots::range(last_slot + 1, count);
+        return Ok(Some(StockChange::Added { sku: sku_index(index), slots }));
+    }
+    match known {
+        Some(sku) if wanted.stock.0 < stock => removed(index, sku, stock - wanted.stock.0, ranges).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// Takes the highest free slots away, so that the lowest go on being sold first. One change names at most
+/// [`STOCK_RANGES_MAX`] ranges, which bounds its event.
+fn removed(index: usize, sku: &Sku, count: u32, ranges: &mut usize) -> Result<StockChange, Refusal> {
+    let room = STOCK_RANGES_MAX - *ranges;
+    let largest = sku.free.ranges().rev().take(room).map(|range| range.count).sum();
+    let too_low = || Refusal::StockTooLow { sku: sku.sku_id.clone(), largest_reduction: largest };
+    let slots = sku.free.highest(count).filter(|_| count <= largest).ok_or_else(too_low)?;
+    *ranges += slots.ranges().len();
+    Ok(StockChange::Removed { sku: sku_index(index), slots })
+}
+
+fn sku_index(place: usize) -> SkuIndex {
+    SkuIndex(u16::try_from(place).expect("an activity never has more SKUs than SKUS_EVER_MAX"))
+}

@@ -1,0 +1,75 @@
+//! Refusals: the expected answers other than yes. The order of the variants of a purchase is their precedence, which
+//! [`place`](super::place) follows and a table in its tests holds.
+
+use super::order::OrderState;
+use crate::ids::{ActivityId, SkuId, UnixMillis};
+
+/// Why a command changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The key was used for something else.
+    KeyReused,
+    /// The sale opens later.
+    NotStarted {
+        /// When.
+        starts_at_ms: UnixMillis,
+    },
+    /// The window is over, or the sale was closed.
+    Ended,
+    /// An operator paused the sale.
+    Paused,
+    /// No such SKU in this activity.
+    SkuNotFound,
+    /// Below 1, or above what one order may have.
+    InvalidQuantity {
+        /// The largest that would do.
+        max: u32,
+    },
+    /// The user holds or has bought as much as anyone may, or has placed as many orders as anyone may.
+    LimitReached {
+        /// The user's orders that count, by their numbers in the shard.
+        orders: Vec<u32>,
+    },
+    /// Fewer units are free than asked for.
+    SoldOut,
+
+    /// No such order, or another user's.
+    OrderNotFound,
+    /// The order is no longer held.
+    OrderNotCancellable {
+        /// What it is instead.
+        state: OrderState,
+    },
+
+    /// An operator closed the activity for good.
+    ActivityClosed,
+    /// The definition has changed since the caller read it.
+    VersionConflict {
+        /// The version that stands.
+        version: u64,
+    },
+    /// A field that may not change (any more).
+    ImmutableField {
+        /// Which.
+        field: String,
+    },
+    /// Stock cannot be lowered so far, because units are held or sold.
+    StockTooLow {
+        /// Of which SKU.
+        sku: SkuId,
+        /// The largest reduction that would do now.
+        largest_reduction: u32,
+    },
+    /// The definition asks for more than an activity can hold.
+    TooLarge {
+        /// What is too large, and its bound.
+        what: &'static str,
+    },
+    /// The SKU is for sale in another activity at the same time.
+    SkuInUse {
+        /// Which SKU.
+        sku: SkuId,
+        /// Where else.
+        activity_id: ActivityId,
+    },
+}

@@ -1,0 +1,324 @@
+//! A sale: the state of one shard of a flash sale, and the two doors to it, `decide` and `apply`.
+
+use rustc_hash::FxHashMap;
+
+use super::command::{Command, Decision, RequestKey, Stamped};
+use super::deadlines::Deadlines;
+use super::definition::Definition;
+use super::event::{ActivityDefined, Author, Change, Event, Events};
+use super::order::{Order, OrderView};
+use super::orders::Orders;
+use super::refusal::Refusal;
+use super::slots::{FreeSlots, Slots};
+use crate::ids::{ActivityId, Cents, KeyDigest, OrderId, Qty, ShardId, SkuId, SkuIndex, UnixMillis, UserId};
+
+/// Operators' changes of one activity that carried an idempotency key. Bounds the memory of a script gone wild.
+const CHANGE_KEYS_MAX: usize = 100_000;
+
+/// The state of one shard of a flash sale.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sale {
+    pub(super) shard: ShardId,
+    pub(super) activity_id: ActivityId,
+    pub(super) version: u64,
+    pub(super) definition: Definition,
+    pub(super) catalog: Option<Definition>,
+    pub(super) paused: bool,
+    pub(super) closed: bool,
+    pub(super) skus: Vec<Sku>,
+    pub(super) orders: Orders,
+    pub(super) deadlines: Deadlines,
+    /// The keys that cancelled an order. Few: most orders are not cancelled, and of those few with a key.
+    pub(super) cancel_keys: FxHashMap<u32, KeyDigest>,
+    /// The keys of operators' changes, with the digest of each one's body.
+    pub(super) change_keys: FxHashMap<(Author, KeyDigest), KeyDigest>,
+    pub(super) last_change_id: u64,
+}
+
+/// One SKU's units in this shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Sku {
+    pub sku_id: SkuId,
+    /// For new orders.
+    pub price_cents: Cents,
+    /// Whether the definition still has it. One that was taken off keeps its index and its slots' numbers.
+    pub listed: bool,
+    pub free: FreeSlots,
+    /// The highest slot ever given out, so that a new unit gets a number of its own.
+    pub last_slot: u32,
+    pub held: u32,
+}
+
+/// What a sale is doing at some instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// It opens later.
+    Scheduled,
+    /// Orders are taken.
+    Running,
+    /// An operator paused it.
+    Paused,
+    /// Its window is over, or an operator closed it.
+    Ended,
+}
+
+/// One SKU's units, counted. `stock = available + held + sold` (S1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SkuCount {
+    /// Its name.
+    pub sku_id: SkuId,
+    /// All units.
+    pub stock: Qty,
+    /// Free ones.
+    pub available: Qty,
+    /// Bound to unpaid orders.
+    pub held: Qty,
+    /// Paid for.
+    pub sold: Qty,
+}
+
+impl Sale {
+    /// The state after a shard's first event.
+    #[must_use]
+    pub fn define(shard: ShardId, event: &ActivityDefined) -> Self {
+        let definition = event.definition.clone();
+        let skus = definition
+            .skus
+            .iter()
+            .map(|sku| {
+                let mut free = FreeSlots::default();
+                free.add(&Slots::range(1, sku.stock.0));
+                Sku {
+                    sku_id: sku.sku_id.clone(),
+                    price_cents: sku.price_cents,
+                    listed: true,
+                    free,
+                    last_slot: sku.stock.0,
+                    held: 0,
+                }
+            })
+            .collect();
+        let mut sale = Self {
+            shard,
+            activity_id: event.activity_id,
+            version: 1,
+            catalog: event.from_catalog.then(|| definition.clone()),
+            definition,
+            paused: false,
+            closed: false,
+            skus,
+            orders: Orders::default(),
+            deadlines: Deadlines::default(),
+            cancel_keys: FxHashMap::default(),
+            change_keys: FxHashMap::default(),
+            last_change_id: 0,
+        };
+        sale.remember(&event.change);
+        sale
+    }
+
+    /// What becomes of a command. Reads only; the caller makes the events durable and applies them.
+    ///
+    /// # Errors
+    /// The [`Refusal`] that comes first where several would do.
+    pub fn decide(&self, stamped: &Stamped<Command>) -> Result<Decision, Refusal> {
+        let now_ms = stamped.at_ms;
+        match &stamped.command {
+            Command::PlaceOrder(command) => self.place(command, now_ms),
+            Command::CancelOrder(command) => self.cancel(command, now_ms),
+            Command::ExpireHolds => Ok(self.expire(now_ms)),
+            Command::Redefine(command) => self.redefine(command, now_ms),
+            Command::AddStock(command) => self.add_stock(command),
+            Command::SwitchSale(command) => self.switch(command),
+        }
+    }
+
+    /// Takes an event in.
+    ///
+    /// # Panics
+    /// Where the event cannot follow on this state: a journal that this binary did not write, or our bug.
+    pub fn apply(&mut self, at_ms: UnixMillis, event: &Event) {
+        match event {
+            Event::OrderPlaced(event) => self.apply_placed(at_ms, event),
+            Event::OrderCancelled(event) => self.apply_cancelled(event),
+            Event::HoldsExpired(event) => self.apply_expired(event),
+            Event::ActivityDefined(_) => panic!("U4: activity {} is defined a second time", self.activity_id),
+            Event::ActivityRedefined(event) => self.apply_redefined(event),
+            Event::SaleSwitched(event) => self.apply_switched(event),
+        }
+    }
+
+    /// What the sale is doing at that instant.
+    #[must_use]
+    pub fn phase(&self, now_ms: UnixMillis) -> Phase {
+        if self.closed {
+            Phase::Ended
+        } else if now_ms < self.definition.starts_at_ms {
+            Phase::Scheduled
+        } else if now_ms >= self.definition.ends_at_ms {
+            Phase::Ended
+        } else if self.paused {
+            Phase::Paused
+        } else {
+            Phase::Running
+        }
+    }
+
+    /// When the next hold runs out, if any is held. Then [`Command::ExpireHolds`] has work.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<UnixMillis> {
+        self.deadlines.next(&self.orders)
+    }
+
+    /// The shard's number.
+    #[must_use]
+    pub fn shard(&self) -> ShardId {
+        self.shard
+    }
+
+    /// The activity that the shard belongs to.
+    #[must_use]
+    pub fn activity_id(&self) -> ActivityId {
+        self.activity_id
+    }
+
+    /// The definition's version, from 1.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// What the sale is.
+    #[must_use]
+    pub fn definition(&self) -> &Definition {
+        &self.definition
+    }
+
+    /// Whether an operator paused it, window or not.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// Whether an operator closed it for good.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// The highest change id that this shard has seen.
+    #[must_use]
+    pub fn last_change_id(&self) -> u64 {
+        self.last_change_id
+    }
+
+    /// How many orders were ever placed.
+    #[must_use]
+    pub fn orders_placed(&self) -> u32 {
+        self.orders.count()
+    }
+
+    /// The units of each SKU that the definition has, in its order.
+    #[must_use]
+    pub fn counts(&self) -> Vec<SkuCount> {
+        let count = |sku: &Sku| SkuCount {
+            sku_id: sku.sku_id.clone(),
+            stock: Qty(sku.free.count() + sku.held),
+            available: Qty(sku.free.count()),
+            held: Qty(sku.held),
+            sold: Qty(0),
+        };
+        let listed = |sku_id: &SkuId| self.skus.iter().find(|sku| sku.listed && sku.sku_id == *sku_id);
+        self.definition.skus.iter().filter_map(|sku| listed(&sku.sku_id)).map(count).collect()
+    }
+
+    /// The order of that number.
+    #[must_use]
+    pub fn order(&self, number: u32) -> Option<OrderView> {
+        self.orders.get(number).map(|order| self.view(number, order))
+    }
+
+    /// A user's orders, newest first.
+    pub fn orders_of(&self, user: UserId) -> impl Iterator<Item = OrderView> + '_ {
+        self.orders.of_user(user).map(|(number, order)| self.view(number, order))
+    }
+
+    /// All orders from number `first` on, oldest first.
+    pub fn orders_from(&self, first: u32) -> impl Iterator<Item = OrderView> + '_ {
+        self.orders.from(first).map(|(number, order)| self.view(number, order))
+    }
+
+    /// The id of this shard's order of that number.
+    #[must_use]
+    pub fn order_id(&self, number: u32) -> OrderId {
+        OrderId::new(self.shard, number)
+    }
+
+    fn view(&self, number: u32, order: &Order) -> OrderView {
+        OrderView {
+            order_id: self.order_id(number),
+            activity_id: self.activity_id,
+            user: order.user,
+            sku_id: self.sku(order.sku).sku_id.clone(),
+            quantity: order.quantity(),
+            amount_cents: order.amount_cents,
+            slots: order.slots.clone(),
+            state: order.state,
+            held_at_ms: order.held_at_ms,
+            expires_at_ms: order.expires_at_ms,
+            reference: order.reference.clone(),
+        }
+    }
+
+    pub(super) fn sku(&self, index: SkuIndex) -> &Sku {
+        &self.skus[usize::from(index.0)]
+    }
+
+    pub(super) fn sku_mut(&mut self, index: SkuIndex) -> &mut Sku {
+        &mut self.skus[usize::from(index.0)]
+    }
+
+    /// The SKU of that name, whether it is still listed or not. Activities have few: a scan beats a map.
+    pub(super) fn find_sku(&self, sku_id: &SkuId) -> Option<(SkuIndex, &Sku)> {
+        let place = self.skus.iter().position(|sku| sku.sku_id == *sku_id)?;
+        let index = u16::try_from(place).expect("the number of SKUs is bounded when they are added");
+        Some((SkuIndex(index), &self.skus[place]))
+    }
+
+    /// Whether a change with this key was made already; its reuse for something else is refused.
+    pub(super) fn replay_of_change(&self, by: Author, key: Option<RequestKey>) -> Result<bool, Refusal> {
+        let Some(key) = key else { return Ok(false) };
+        match self.change_keys.get(&(by, key.key)) {
+            None if self.change_keys.len() >= CHANGE_KEYS_MAX => {
+                Err(Refusal::TooLarge { what: "an activity's changes with a key: at most 100,000" })
+            }
+            None => Ok(false),
+            Some(body) if *body == key.body => Ok(true),
+            Some(_) => Err(Refusal::KeyReused),
+        }
+    }
+
+    pub(super) fn remember(&mut self, change: &Change) {
+        self.last_change_id = self.last_change_id.max(change.change_id);
+        if let Some(key) = change.key {
+            self.change_keys.insert((change.by, key.key), key.body);
+        }
+    }
+}
+
+impl Decision {
+    /// Something happens.
+    pub(super) fn events(events: Events) -> Self {
+        Self { events, order: None, replayed: false }
+    }
+
+    /// Nothing is left to do.
+    pub(super) fn nothing(replayed: bool) -> Self {
+        Self { events: Events::new(), order: None, replayed }
+    }
+
+    /// Nothing is left to do; the answer is this order.
+    pub(super) fn existing(order: u32, replayed: bool) -> Self {
+        Self { events: Events::new(), order: Some(order), replayed }
+    }
+}
