@@ -73,3 +73,27 @@ pub enum Refusal {
         activity_id: ActivityId,
     },
 }
+
+impl Refusal {
+    /// The stable code that clients switch on.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::KeyReused => "idempotency_key_reused",
+            Self::NotStarted { .. } => "not_started",
+            Self::Ended => "ended",
+            Self::Paused => "paused",
+            Self::SkuNotFound => "sku_not_found",
+            Self::InvalidQuantity { .. } => "invalid_quantity",
+            Self::LimitReached { .. } => "limit_reached",
+            Self::SoldOut => "sold_out",
+            Self::OrderNotFound => "order_not_found",
+            Self::OrderNotCancellable { .. } => "order_not_cancellable",
+            Self::ActivityClosed => "activity_closed",
+            Self::VersionConflict { .. } => "version_conflict",
+            Self::ImmutableField { .. } => "immutable_field",
+            Self::StockTooLow { .. } | Self::TooLarge { .. } => "invalid_definition",
+            Self::SkuInUse { .. } => "sku_in_use",
+        }
+    }
+}

@@ -62,6 +62,35 @@ pub enum Phase {
     Ended,
 }
 
+impl Phase {
+    /// What a sale is doing at that instant. Closing outlasts everything; a pause shows only inside the window.
+    #[must_use]
+    pub fn at(now_ms: UnixMillis, definition: &Definition, paused: bool, closed: bool) -> Self {
+        if closed {
+            Self::Ended
+        } else if now_ms < definition.starts_at_ms {
+            Self::Scheduled
+        } else if now_ms >= definition.ends_at_ms {
+            Self::Ended
+        } else if paused {
+            Self::Paused
+        } else {
+            Self::Running
+        }
+    }
+
+    /// The phase's name in the contract.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Scheduled => "scheduled",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Ended => "ended",
+        }
+    }
+}
+
 /// One SKU's units, counted. `stock = available + held + sold` (S1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SkuCount {
@@ -151,17 +180,18 @@ impl Sale {
     /// What the sale is doing at that instant.
     #[must_use]
     pub fn phase(&self, now_ms: UnixMillis) -> Phase {
-        if self.closed {
-            Phase::Ended
-        } else if now_ms < self.definition.starts_at_ms {
-            Phase::Scheduled
-        } else if now_ms >= self.definition.ends_at_ms {
-            Phase::Ended
-        } else if self.paused {
-            Phase::Paused
-        } else {
-            Phase::Running
-        }
+        Phase::at(now_ms, &self.definition, self.paused, self.closed)
+    }
+
+    /// How many units of a SKU are free, by its index; 0 where there is no such SKU or it was taken off.
+    #[must_use]
+    pub fn free_units(&self, index: SkuIndex) -> u32 {
+        self.skus.get(usize::from(index.0)).map_or(0, |sku| sku.free.count())
+    }
+
+    /// The SKUs that the activity has or had, by index; those taken off are marked `false`.
+    pub fn sku_ids(&self) -> impl Iterator<Item = (SkuIndex, &SkuId, bool)> {
+        (0..).zip(&self.skus).map(|(index, sku)| (SkuIndex(index), &sku.sku_id, sku.listed))
     }
 
     /// When the next hold runs out, if any is held. Then [`Command::ExpireHolds`] has work.

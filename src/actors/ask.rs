@@ -1,0 +1,247 @@
+//! What is asked of a shard and what it answers, and the acknowledgement that carries an answer through the journal.
+
+use std::sync::Arc;
+
+use actix::Message;
+use tokio::sync::oneshot;
+
+use super::door::{Card, Door};
+use crate::domain::command::{AddStock, CancelOrder, PlaceOrder, Redefine, SwitchSale};
+use crate::domain::sale::SkuCount;
+use crate::domain::{Definition, OrderState, OrderView, Phase, Refusal};
+use crate::ids::{OrderId, ShardId, SkuId, UnixMillis, UserId};
+use crate::persist::writer::Acknowledge;
+
+/// A question and where its answer goes.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Ask {
+    pub question: Question,
+    pub reply: oneshot::Sender<Answer>,
+}
+
+/// What is asked of a shard.
+#[derive(Clone, Debug)]
+pub enum Question {
+    /// A shopper wants units.
+    Place(PlaceOrder),
+    /// A shopper gives an order up.
+    Cancel(CancelOrder),
+    /// One order; another user's is not found unless an operator asks.
+    Order {
+        /// Its number in the shard.
+        number: u32,
+        /// The shopper who asks; `None` for an operator.
+        user: Option<UserId>,
+    },
+    /// A user's orders, newest first.
+    OrdersOf(UserId),
+    /// The user's newest live order of a SKU.
+    Live {
+        /// Whose.
+        user: UserId,
+        /// Of which SKU.
+        sku: SkuId,
+    },
+    /// All orders, oldest first, a page at a time.
+    Orders(Page),
+    /// The sale as it stands.
+    Sale,
+    /// An operator's change.
+    Change(Operation),
+}
+
+/// A page of a shard's orders.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// Only this user's.
+    pub user: Option<UserId>,
+    /// Only in this state.
+    pub state: Option<OrderState>,
+    /// Only after this number.
+    pub after: u32,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// An operator's change of one sale.
+#[derive(Clone, Debug)]
+pub enum Operation {
+    /// A new definition.
+    Redefine {
+        /// What is asked for.
+        redefine: Box<Redefine>,
+        /// Whether to say what would happen and leave it at that.
+        dry_run: bool,
+    },
+    /// More units.
+    AddStock(AddStock),
+    /// Pause, resume, close.
+    Switch(SwitchSale),
+}
+
+/// What a shard answers.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// An order, as it stands.
+    Order {
+        /// The order.
+        order: OrderView,
+        /// Whether an earlier request with the same key placed or cancelled it.
+        replayed: bool,
+    },
+    /// Several orders, and the number after which the next page starts.
+    Orders(Vec<OrderView>, Option<u32>),
+    /// The newest live order, if any.
+    Live(Option<OrderView>),
+    /// The sale as it stands.
+    Sale(Box<SaleView>),
+    /// What an operator's change did.
+    Changed(Box<Changed>),
+    /// Nothing changed.
+    Refused(Refused),
+}
+
+/// A sale as it stands.
+#[derive(Clone, Debug)]
+pub struct SaleView {
+    /// What it is.
+    pub definition: Arc<Definition>,
+    /// The definition's version.
+    pub version: u64,
+    /// What it is doing.
+    pub phase: Phase,
+    /// Whether an operator paused it, window or not.
+    pub paused: bool,
+    /// Its units.
+    pub skus: Vec<SkuCount>,
+    /// Orders ever placed.
+    pub accepted: u64,
+    /// Refusals by code since the process started.
+    pub refused: Vec<(&'static str, u64)>,
+    /// The shard that answers.
+    pub shard: ShardId,
+    /// When it was asked.
+    pub at_ms: UnixMillis,
+}
+
+/// What an operator's change did.
+#[derive(Clone, Debug)]
+pub struct Changed {
+    /// Before; `None` where the activity is new.
+    pub before: Option<Arc<Definition>>,
+    /// After.
+    pub after: Arc<Definition>,
+    /// The version that stands after it.
+    pub version: u64,
+    /// What the sale is doing after it.
+    pub phase: Phase,
+    /// Whether it is paused after it.
+    pub paused: bool,
+    /// Whether an earlier request with the same key made this change.
+    pub replayed: bool,
+}
+
+/// A refusal with what its reply needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Why.
+    pub reason: Reason,
+    /// When it was decided.
+    pub at_ms: UnixMillis,
+    /// The shard that refused, which turns its order numbers into ids.
+    pub shard: ShardId,
+}
+
+impl Refused {
+    /// The id of the refusing shard's order of that number.
+    #[must_use]
+    pub fn order_id(&self, number: u32) -> OrderId {
+        OrderId::new(self.shard, number)
+    }
+}
+
+/// Why nothing changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The rules say no.
+    Rule(Refusal),
+    /// No such activity.
+    ActivityNotFound,
+    /// The server cannot take it now.
+    Unavailable(Unavailable),
+}
+
+/// Why the server cannot take a request now. Asking again later is right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Unavailable {
+    /// A queue is full.
+    Overloaded,
+    /// The disk has less free space than `journal.min_free_bytes`; new orders only.
+    StorageLow,
+    /// The journal is being read.
+    Recovering,
+    /// The process is stopping.
+    Draining,
+}
+
+impl From<Refusal> for Reason {
+    fn from(refusal: Refusal) -> Self {
+        Self::Rule(refusal)
+    }
+}
+
+/// An answer, or the promise of one.
+#[derive(Debug)]
+pub enum Asked {
+    /// Answered on the spot.
+    Now(Answer),
+    /// On its way.
+    Later(oneshot::Receiver<Answer>),
+}
+
+impl Asked {
+    /// Waits for the answer. Where none can come any more (the journal has failed and the process is about to stop)
+    /// this waits for ever: an unknown outcome is neither a yes nor a no, and the connection breaks instead.
+    pub async fn answer(self) -> Answer {
+        match self {
+            Self::Now(answer) => answer,
+            Self::Later(receiver) => match receiver.await {
+                Ok(answer) => answer,
+                Err(_) => std::future::pending().await,
+            },
+        }
+    }
+}
+
+/// What the journal's writer holds until a command's events are durable.
+pub enum Ack {
+    /// Nobody waits: holds that ran out.
+    Nobody,
+    /// An answer, let go when it is true on disk.
+    Answer(oneshot::Sender<Answer>, Answer),
+    /// An operator's change: the door shows it first, then its author hears of it.
+    Publish(PublishAck),
+}
+
+/// See [`Ack::Publish`].
+pub struct PublishAck {
+    pub(super) door: Arc<Door>,
+    pub(super) card: Arc<Card>,
+    pub(super) reply: oneshot::Sender<Answer>,
+    pub(super) answer: Answer,
+}
+
+impl Acknowledge for Ack {
+    fn durable(self) {
+        // A send fails only where the asker has gone away; the event stands, and its key or a look-up finds it.
+        match self {
+            Self::Nobody => {}
+            Self::Answer(reply, answer) => drop(reply.send(answer)),
+            Self::Publish(PublishAck { door, card, reply, answer }) => {
+                door.publish(card);
+                drop(reply.send(answer));
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! What `/readyz` tells: whether the process may be sent traffic, and what is not as it should be.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// How far the process is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The journal is being read.
+    Recovering,
+    /// Orders are taken.
+    Ready,
+    /// The process is stopping: what is in flight is answered, new traffic belongs elsewhere.
+    Draining,
+}
+
+/// The process's readiness. Cheap to clone; all clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Readiness(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    stage: AtomicU8,
+    storage_low: AtomicBool,
+    catalog_faults: Mutex<Vec<String>>,
+}
+
+impl Readiness {
+    /// How far the process is.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        match self.0.stage.load(Ordering::SeqCst) {
+            0 => Stage::Recovering,
+            1 => Stage::Ready,
+            _ => Stage::Draining,
+        }
+    }
+
+    /// Recovery is over.
+    pub fn ready(&self) {
+        self.0.stage.store(1, Ordering::SeqCst);
+    }
+
+    /// The process is stopping.
+    pub fn draining(&self) {
+        self.0.stage.store(2, Ordering::SeqCst);
+    }
+
+    /// Whether the disk has less free space than configured.
+    #[must_use]
+    pub fn is_storage_low(&self) -> bool {
+        self.0.storage_low.load(Ordering::Relaxed)
+    }
+
+    /// Says whether the disk has less free space than configured.
+    pub fn set_storage_low(&self, low: bool) {
+        self.0.storage_low.store(low, Ordering::Relaxed);
+    }
+
+    /// The catalogue entries that could not be applied, in words.
+    #[must_use]
+    pub fn catalog_faults(&self) -> Vec<String> {
+        self.0.catalog_faults.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// Says which catalogue entries could not be applied.
+    pub fn set_catalog_faults(&self, faults: Vec<String>) {
+        *self.0.catalog_faults.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = faults;
+    }
+}

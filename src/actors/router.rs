@@ -1,0 +1,185 @@
+//! Finds the shard that a request is for and asks it, or answers at the door when the door knows enough: the losers'
+//! `sold_out` and, outside the window, `not_started` and `ended` cost no message.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use actix::dev::SendError;
+use dashmap::DashMap;
+use tokio::sync::oneshot;
+
+use super::ask::{Answer, Ask, Asked, Question, Reason, Refused, Unavailable};
+use super::door::{Door, Entrance};
+use super::readiness::{Readiness, Stage};
+use crate::clock::Clock;
+use crate::domain::command::PlaceOrder;
+use crate::domain::{Definition, Phase, Refusal};
+use crate::ids::{ActivityId, OrderId, ShardId, UnixMillis};
+
+/// The way to every shard. Cheap to clone; all clones are the same.
+#[derive(Clone)]
+pub struct Router(Arc<Inner>);
+
+struct Inner {
+    entrances: DashMap<ActivityId, Arc<Entrance>>,
+    shards: DashMap<ShardId, Arc<Entrance>>,
+    /// In the order of their ids, for lists; the maps above are for the hot path.
+    doors: RwLock<BTreeMap<ActivityId, Arc<Door>>>,
+    clock: Clock,
+    readiness: Readiness,
+}
+
+/// What a list says of an activity.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    /// Which.
+    pub activity_id: ActivityId,
+    /// What it is.
+    pub definition: Arc<Definition>,
+    /// The definition's version.
+    pub version: u64,
+    /// What it is doing.
+    pub phase: Phase,
+    /// Whether an operator paused it.
+    pub paused: bool,
+}
+
+impl Router {
+    pub(super) fn new(clock: Clock, readiness: Readiness) -> Self {
+        let (entrances, shards, doors) = (DashMap::new(), DashMap::new(), RwLock::default());
+        Self(Arc::new(Inner { entrances, shards, doors, clock, readiness }))
+    }
+
+    pub(super) fn add(&self, entrance: Entrance) {
+        let entrance = Arc::new(entrance);
+        let door = &entrance.door;
+        let mut doors = self.0.doors.write().unwrap_or_else(PoisonError::into_inner);
+        doors.insert(door.activity_id, Arc::clone(door));
+        self.0.shards.insert(door.shard, Arc::clone(&entrance));
+        self.0.entrances.insert(door.activity_id, entrance);
+    }
+
+    pub(super) fn door(&self, activity_id: ActivityId) -> Option<Arc<Door>> {
+        self.0.entrances.get(&activity_id).map(|entrance| Arc::clone(&entrance.door))
+    }
+
+    /// The process clock's instant, for replies that name it.
+    #[must_use]
+    pub fn now_ms(&self) -> UnixMillis {
+        self.0.clock.now_ms()
+    }
+
+    /// How far wall time is ahead of the process clock.
+    #[must_use]
+    pub fn clock_gap_ms(&self) -> i64 {
+        self.0.clock.gap_ms()
+    }
+
+    /// The process's readiness.
+    #[must_use]
+    pub fn readiness(&self) -> &Readiness {
+        &self.0.readiness
+    }
+
+    /// Asks the shard of an activity.
+    #[must_use]
+    pub fn ask(&self, activity_id: ActivityId, question: Question) -> Asked {
+        if let Some(answer) = self.not_yet() {
+            return answer;
+        }
+        match self.0.entrances.get(&activity_id) {
+            Some(entrance) => self.send(&entrance, question),
+            None => self.refuse(Reason::ActivityNotFound),
+        }
+    }
+
+    /// Places an order, or refuses it at the door.
+    #[must_use]
+    pub fn place(&self, activity_id: ActivityId, command: PlaceOrder) -> Asked {
+        if let Some(answer) = self.not_yet() {
+            return answer;
+        }
+        let Some(entrance) = self.0.entrances.get(&activity_id) else {
+            return self.refuse(Reason::ActivityNotFound);
+        };
+        match self.refusal_at_door(&entrance.door, &command) {
+            Some(refusal) => self.refuse(refusal.into()),
+            None => self.send(&entrance, Question::Place(command)),
+        }
+    }
+
+    /// Asks the shard that gave an order id. `question` gets the order's number there.
+    #[must_use]
+    pub fn ask_of_order(&self, order_id: OrderId, question: impl FnOnce(u32) -> Question) -> Asked {
+        if let Some(answer) = self.not_yet() {
+            return answer;
+        }
+        let entrance = order_id.shard().and_then(|shard| self.0.shards.get(&shard));
+        match (entrance, order_id.sequence()) {
+            (Some(entrance), Some(number)) => self.send(&entrance, question(number)),
+            _ => self.refuse(Refusal::OrderNotFound.into()),
+        }
+    }
+
+    /// Activities in the order of their ids, from the first one after `after`.
+    #[must_use]
+    pub fn list(&self, after: ActivityId, wanted: impl Fn(&Listing) -> bool, limit: usize) -> Vec<Listing> {
+        let now_ms = self.now_ms();
+        let doors = self.0.doors.read().unwrap_or_else(PoisonError::into_inner);
+        let later = doors.range(ActivityId(after.0.saturating_add(1))..);
+        later.map(|(_, door)| listing(door, now_ms)).filter(|listing| wanted(listing)).take(limit).collect()
+    }
+
+    fn not_yet(&self) -> Option<Asked> {
+        (self.0.readiness.stage() == Stage::Recovering)
+            .then(|| self.refuse(Reason::Unavailable(Unavailable::Recovering)))
+    }
+
+    /// The refusal that needs no actor. A request with a key always goes to the actor: it may be a replay, and those
+    /// are answered in every state.
+    fn refusal_at_door(&self, door: &Door, command: &PlaceOrder) -> Option<Refusal> {
+        if command.key.is_some() {
+            return None;
+        }
+        let card = door.card();
+        let (refusal, count) = match card.phase(self.now_ms()) {
+            Phase::Scheduled => {
+                let starts_at_ms = card.definition.starts_at_ms;
+                (Refusal::NotStarted { starts_at_ms }, &door.refused.not_started)
+            }
+            Phase::Ended => (Refusal::Ended, &door.refused.ended),
+            Phase::Running if card.is_sold_out(&command.sku, command.quantity) => {
+                (Refusal::SoldOut, &door.refused.sold_out)
+            }
+            Phase::Running | Phase::Paused => return None,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        Some(refusal)
+    }
+
+    fn send(&self, entrance: &Entrance, question: Question) -> Asked {
+        let (reply, receiver) = oneshot::channel();
+        match entrance.shard.try_send(Ask { question, reply }) {
+            Ok(()) => Asked::Later(receiver),
+            Err(SendError::Full(_)) => self.refuse(Reason::Unavailable(Unavailable::Overloaded)),
+            // The actor is gone because the process is stopping; see `Asked::answer`.
+            Err(SendError::Closed(_)) => Asked::Later(receiver),
+        }
+    }
+
+    fn refuse(&self, reason: Reason) -> Asked {
+        Asked::Now(Answer::Refused(Refused { reason, at_ms: self.now_ms(), shard: ShardId(0) }))
+    }
+}
+
+fn listing(door: &Door, now_ms: UnixMillis) -> Listing {
+    let card = door.card();
+    Listing {
+        activity_id: door.activity_id,
+        definition: Arc::clone(&card.definition),
+        version: card.version,
+        phase: card.phase(now_ms),
+        paused: card.paused,
+    }
+}

@@ -1,0 +1,410 @@
+//! The actor that owns a shard's state. It stamps the time, lets the domain decide, applies, and hands events and
+//! answer to the journal's writer in one submission, so that no answer can overtake its events.
+//!
+//! Anything that reveals an event waits for the disk. When nothing is in flight all is durable already and the answer
+//! goes at once; else it goes through the writer's queue as a submission without events.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use actix::{Actor, AsyncContext, Context, Handler, Message, SpawnHandle};
+use smallvec::{SmallVec, smallvec};
+use tokio::sync::oneshot;
+
+use super::ask::{Ack, Answer, Ask, Changed, Operation, Page, PublishAck, Question, Reason, Refused, SaleView};
+use super::ask::Unavailable;
+use super::door::{Card, Door};
+use super::readiness::Readiness;
+use crate::clock::Clock;
+use crate::domain::command::{Command, Decision, Stamped};
+use crate::domain::{Definition, Entry, Event, Refusal, Sale};
+use crate::ids::{SkuIndex, UnixMillis};
+use crate::persist::writer::{Handle, Submission};
+
+/// The longest sleep until the next deadline is looked at again: the clock is slewed, so a timer set for hours would
+/// drift from it.
+const TIMER_MAX: Duration = Duration::from_secs(1);
+
+/// The owner of one shard.
+pub(super) struct Shard {
+    state: Sale,
+    door: Arc<Door>,
+    free: Vec<Arc<AtomicU32>>,
+    definition: Arc<Definition>,
+    journal: Handle<Ack>,
+    clock: Clock,
+    readiness: Readiness,
+    mailbox: usize,
+    last_ms: UnixMillis,
+    timer: Option<(UnixMillis, SpawnHandle)>,
+    refused: BTreeMap<&'static str, u64>,
+}
+
+/// What every shard of a process shares.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub journal: Handle<Ack>,
+    pub clock: Clock,
+    pub readiness: Readiness,
+    /// Messages that may wait for one shard.
+    pub mailbox: usize,
+}
+
+/// Holds may have run out.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Tick;
+
+impl Shard {
+    pub fn new(state: Sale, shared: Shared) -> (Self, Arc<Door>) {
+        let free: Vec<_> = state
+            .sku_ids()
+            .map(|(index, _, _)| Arc::new(AtomicU32::new(state.free_units(index))))
+            .collect();
+        let definition = Arc::new(state.definition().clone());
+        let card = card(&state, &definition, &free);
+        let door = Arc::new(Door::new(state.activity_id(), state.shard(), card));
+        let Shared { journal, clock, readiness, mailbox } = shared;
+        let shard = Self {
+            last_ms: UnixMillis(0),
+            state,
+            door: Arc::clone(&door),
+            free,
+            definition,
+            journal,
+            clock,
+            readiness,
+            mailbox,
+            timer: None,
+            refused: BTreeMap::new(),
+        };
+        (shard, door)
+    }
+
+    fn stamp(&mut self) -> UnixMillis {
+        self.last_ms = self.last_ms.max(self.clock.now_ms());
+        self.last_ms
+    }
+
+    fn decide(&self, at_ms: UnixMillis, command: Command) -> Result<Decision, Refusal> {
+        self.state.decide(&Stamped { at_ms, command })
+    }
+
+    /// Applies events and returns them as the journal keeps them.
+    fn take_in(&mut self, at_ms: UnixMillis, decision: Decision) -> SmallVec<[Entry; 1]> {
+        let shard = self.state.shard();
+        for event in &decision.events {
+            self.state.apply(at_ms, event);
+            self.count_free(event);
+        }
+        decision.events.into_iter().map(|event| Entry { shard, at_ms, event }).collect()
+    }
+
+    /// Shows the new counts of free units at the door.
+    fn count_free(&mut self, event: &Event) {
+        if let Event::OrderPlaced(order) = event {
+            let units = self.state.free_units(order.sku);
+            self.free[usize::from(order.sku.0)].store(units, Ordering::SeqCst);
+            return;
+        }
+        for (index, _, _) in self.state.sku_ids() {
+            let units = self.state.free_units(index);
+            match self.free.get(usize::from(index.0)) {
+                Some(free) => free.store(units, Ordering::SeqCst),
+                None => self.free.push(Arc::new(AtomicU32::new(units))),
+            }
+        }
+    }
+
+    fn submit(&self, entries: SmallVec<[Entry; 1]>, ack: Ack) {
+        // Where the writer is gone the journal has failed and the process stops: the answer is dropped on purpose.
+        drop(self.journal.submit(Submission { entries, ack }));
+    }
+
+    /// Answers once all that this answer may reveal is durable.
+    fn reveal(&self, reply: oneshot::Sender<Answer>, answer: Answer) {
+        if self.journal.is_idle() {
+            drop(reply.send(answer));
+        } else {
+            self.submit(SmallVec::new(), Ack::Answer(reply, answer));
+        }
+    }
+
+    fn refuse(&mut self, reply: oneshot::Sender<Answer>, at_ms: UnixMillis, reason: Reason) {
+        let runs_ahead = match &reason {
+            Reason::Rule(refusal) => {
+                *self.refused.entry(refusal.code()).or_default() += 1;
+                *refusal == Refusal::SoldOut
+            }
+            Reason::ActivityNotFound | Reason::Unavailable(_) => true,
+        };
+        let answer = Answer::Refused(Refused { reason, at_ms, shard: self.state.shard() });
+        if runs_ahead {
+            drop(reply.send(answer));
+        } else {
+            self.reveal(reply, answer);
+        }
+    }
+
+    /// Whether new orders must wait; look-ups, cancels and operators go on.
+    fn unavailable(&self) -> Option<Unavailable> {
+        if self.readiness.is_storage_low() {
+            return Some(Unavailable::StorageLow);
+        }
+        // Beyond three quarters the rest of the queue is kept for what must not be refused.
+        let nearly_full = self.journal.capacity() / 4 * 3;
+        (self.journal.depth() > nearly_full).then_some(Unavailable::Overloaded)
+    }
+
+    /// Places or cancels an order.
+    fn command(&mut self, reply: oneshot::Sender<Answer>, at_ms: UnixMillis, command: Command) {
+        let places = matches!(command, Command::PlaceOrder(_));
+        let decision = match self.decide(at_ms, command) {
+            Ok(decision) => decision,
+            Err(refusal) => return self.refuse(reply, at_ms, refusal.into()),
+        };
+        if places
+            && !decision.events.is_empty()
+            && let Some(why) = self.unavailable()
+        {
+            return self.refuse(reply, at_ms, Reason::Unavailable(why));
+        }
+        let (number, replayed) = (decision.order.expect("an order's decision names it"), decision.replayed);
+        let entries = self.take_in(at_ms, decision);
+        let order = self.state.order(number).expect("the order that was decided on is there");
+        let answer = Answer::Order { order, replayed };
+        if entries.is_empty() {
+            self.reveal(reply, answer);
+        } else {
+            self.submit(entries, Ack::Answer(reply, answer));
+        }
+    }
+
+    fn change(&mut self, reply: oneshot::Sender<Answer>, at_ms: UnixMillis, operation: Operation) {
+        let (command, dry_run) = match operation {
+            Operation::Redefine { redefine, dry_run } => (Command::Redefine(*redefine), dry_run),
+            Operation::AddStock(add) => (Command::AddStock(add), false),
+            Operation::Switch(switch) => (Command::SwitchSale(switch), false),
+        };
+        let decision = match self.decide(at_ms, command) {
+            Ok(decision) => decision,
+            Err(refusal) => return self.refuse(reply, at_ms, refusal.into()),
+        };
+        if dry_run {
+            let answer = self.changed(at_ms, Arc::clone(&self.definition), preview(&self.state, &decision), &decision);
+            return self.reveal(reply, answer);
+        }
+        let before = Arc::clone(&self.definition);
+        let replayed = decision.replayed;
+        let entries = self.take_in(at_ms, decision);
+        if entries.is_empty() {
+            let decision = Decision { replayed, ..Decision::default() };
+            let answer = self.changed(at_ms, Arc::clone(&before), before, &decision);
+            return self.reveal(reply, answer);
+        }
+        self.definition = Arc::new(self.state.definition().clone());
+        let card = Arc::new(card(&self.state, &self.definition, &self.free));
+        let answer = self.changed(at_ms, before, Arc::clone(&self.definition), &Decision::default());
+        let door = Arc::clone(&self.door);
+        self.submit(entries, Ack::Publish(PublishAck { door, card, reply, answer }));
+    }
+
+    fn changed(&self, at_ms: UnixMillis, before: Arc<Definition>, after: Arc<Definition>, made: &Decision) -> Answer {
+        let version = self.state.version() + u64::from(!made.events.is_empty());
+        Answer::Changed(Box::new(Changed {
+            before: Some(before),
+            phase: Phase::at(at_ms, &after, self.state.is_paused(), self.state.is_closed()),
+            after,
+            version,
+            paused: self.state.is_paused(),
+            replayed: made.replayed,
+        }))
+    }
+
+    fn look_up(&self, question: &Question, at_ms: UnixMillis) -> Result<Answer, Refusal> {
+        match question {
+            Question::Order { number, user } => {
+                let order = self.state.order(*number).filter(|order| user.is_none_or(|user| order.user == user));
+                order.map(|order| Answer::Order { order, replayed: false }).ok_or(Refusal::OrderNotFound)
+            }
+            Question::OrdersOf(user) => Ok(Answer::Orders(self.state.orders_of(*user).collect(), None)),
+            Question::Live { user, sku } => {
+                let listed = self.state.sku_ids().any(|(_, known, _)| known == sku);
+                let is_live = |order: &crate::domain::OrderView| order.state.is_live() && order.sku_id == *sku;
+                let live = self.state.orders_of(*user).find(is_live);
+                if listed { Ok(Answer::Live(live)) } else { Err(Refusal::SkuNotFound) }
+            }
+            Question::Orders(page) => Ok(self.page(page)),
+            Question::Sale => Ok(Answer::Sale(Box::new(self.view(at_ms)))),
+            Question::Place(_) | Question::Cancel(_) | Question::Change(_) => unreachable!("a command is no look-up"),
+        }
+    }
+
+    /// One page of orders. Scans at most [`SCAN_MAX`] orders, so that a rare state cannot hold up the sale; a page may
+    /// therefore be short and still have a next one.
+    fn page(&self, page: &Page) -> Answer {
+        let mut found = Vec::new();
+        let mut last = page.after;
+        let wanted = |order: &crate::domain::OrderView| {
+            page.user.is_none_or(|user| order.user == user) && page.state.is_none_or(|state| order.state == state)
+        };
+        if let Some(user) = page.user {
+            let mut orders: Vec<_> = self.state.orders_of(user).filter(wanted).collect();
+            orders.retain(|order| order.order_id.sequence().is_some_and(|number| number > page.after));
+            orders.reverse();
+            let more = orders.len() > page.limit;
+            orders.truncate(page.limit);
+            let next = orders.last().filter(|_| more).and_then(|order| order.order_id.sequence());
+            return Answer::Orders(orders, next);
+        }
+        for order in self.state.orders_from(page.after.saturating_add(1)).take(SCAN_MAX) {
+            last = order.order_id.sequence().unwrap_or(last);
+            if wanted(&order) {
+                found.push(order);
+            }
+            if found.len() == page.limit {
+                break;
+            }
+        }
+        Answer::Orders(found, (last < self.state.orders_placed()).then_some(last))
+    }
+
+    fn view(&self, at_ms: UnixMillis) -> SaleView {
+        let mut refused = self.refused.clone();
+        let door = &self.door.refused;
+        for (code, count) in
+            [("sold_out", &door.sold_out), ("not_started", &door.not_started), ("ended", &door.ended)]
+        {
+            let count = count.load(Ordering::Relaxed);
+            if count > 0 {
+                *refused.entry(code).or_default() += count;
+            }
+        }
+        SaleView {
+            definition: Arc::clone(&self.definition),
+            version: self.state.version(),
+            phase: self.state.phase(at_ms),
+            paused: self.state.is_paused(),
+            skus: self.state.counts(),
+            accepted: u64::from(self.state.orders_placed()),
+            refused: refused.into_iter().collect(),
+            shard: self.state.shard(),
+            at_ms,
+        }
+    }
+
+    /// Releases one step of what has run out; `true` where more is due.
+    fn expire(&mut self, at_ms: UnixMillis) -> bool {
+        if self.state.next_deadline().is_none_or(|deadline| deadline > at_ms) {
+            return false;
+        }
+        let decision = self.decide(at_ms, Command::ExpireHolds).expect("expiry is never refused");
+        let entries = self.take_in(at_ms, decision);
+        if !entries.is_empty() {
+            self.submit(entries, Ack::Nobody);
+        }
+        self.state.next_deadline().is_some_and(|deadline| deadline <= at_ms)
+    }
+
+    /// Sets the timer for the next deadline, unless it stands already.
+    fn arm(&mut self, ctx: &mut Context<Self>) {
+        let next = self.state.next_deadline();
+        if self.timer.as_ref().map(|(at, _)| *at) == next {
+            return;
+        }
+        if let Some((_, timer)) = self.timer.take() {
+            ctx.cancel_future(timer);
+        }
+        if let Some(deadline) = next {
+            let wait = Duration::from_millis(deadline.0.saturating_sub(self.clock.now_ms().0)).min(TIMER_MAX);
+            self.timer = Some((deadline, ctx.notify_later(Tick, wait)));
+        }
+    }
+}
+
+/// Orders that one page of a look-up walks at most: about a millisecond.
+const SCAN_MAX: usize = 20_000;
+
+use crate::domain::Phase;
+
+fn card(state: &Sale, definition: &Arc<Definition>, free: &[Arc<AtomicU32>]) -> Card {
+    let counter = |index: SkuIndex| Arc::clone(&free[usize::from(index.0)]);
+    let listed = state.sku_ids().filter(|(_, _, listed)| *listed);
+    Card {
+        definition: Arc::clone(definition),
+        version: state.version(),
+        paused: state.is_paused(),
+        closed: state.is_closed(),
+        skus: listed.map(|(index, sku_id, _)| (sku_id.clone(), counter(index))).collect(),
+    }
+}
+
+/// What the definition would be after a decision that is not carried out.
+fn preview(state: &Sale, decision: &Decision) -> Arc<Definition> {
+    let redefined = decision.events.iter().find_map(|event| match event {
+        Event::ActivityRedefined(event) => Some(&event.definition),
+        _ => None,
+    });
+    Arc::new(redefined.unwrap_or(state.definition()).clone())
+}
+
+impl Actor for Shard {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        ctx.set_mailbox_capacity(self.mailbox);
+        // What lapsed while the process was down is released before the first order is looked at.
+        let at_ms = self.stamp();
+        while self.expire(at_ms) {}
+        self.arm(ctx);
+    }
+}
+
+impl Drop for Shard {
+    fn drop(&mut self) {
+        // Half a command may have been applied: only a replay gives the true state again.
+        if std::thread::panicking() {
+            tracing::error!(activity = %self.state.activity_id(), "a shard's actor panicked; stopping the process");
+            std::process::abort();
+        }
+    }
+}
+
+impl Handler<Ask> for Shard {
+    type Result = ();
+
+    fn handle(&mut self, ask: Ask, ctx: &mut Context<Self>) {
+        let at_ms = self.stamp();
+        let more_is_due = self.expire(at_ms);
+        match ask.question {
+            Question::Place(command) => self.command(ask.reply, at_ms, Command::PlaceOrder(command)),
+            Question::Cancel(command) => self.command(ask.reply, at_ms, Command::CancelOrder(command)),
+            Question::Change(operation) => self.change(ask.reply, at_ms, operation),
+            look_up => match self.look_up(&look_up, at_ms) {
+                Ok(answer) => self.reveal(ask.reply, answer),
+                Err(refusal) => self.refuse(ask.reply, at_ms, refusal.into()),
+            },
+        }
+        if more_is_due {
+            ctx.notify(Tick);
+        } else {
+            self.arm(ctx);
+        }
+    }
+}
+
+impl Handler<Tick> for Shard {
+    type Result = ();
+
+    fn handle(&mut self, _: Tick, ctx: &mut Context<Self>) {
+        self.timer = None;
+        let at_ms = self.stamp();
+        if self.expire(at_ms) {
+            ctx.notify(Tick);
+        } else {
+            self.arm(ctx);
+        }
+    }
+}
