@@ -15,8 +15,9 @@ use crate::ids::Seq;
 /// not read, so that a journal being written can be read up to what is durable.
 ///
 /// # Errors
-/// [`Error::Damaged`] or [`Error::Missing`] for the first record that does not hold, by its first event; the entries
-/// before it were handed over. Whether the tail is complete (J3) is for who opened the journal.
+/// [`Error::TailLost`] or [`Error::Forked`] where `after` is no tail that this journal had. [`Error::Damaged`] or
+/// [`Error::Missing`] for the first record that does not hold, by its first event; the entries before it were handed
+/// over. Whether the tail is complete (J3) is for who opened the journal.
 pub fn replay<R: Read + ?Sized>(
     journal: &R,
     after: Tail,
@@ -54,8 +55,14 @@ fn walk<R: Read + ?Sized>(
     mut each: impl FnMut(&Record<'_>) -> Result<(), Error>,
 ) -> Result<Tail, Error> {
     let mut tail = after;
-    let next = Seq(after.seq.0.saturating_add(1));
-    journal.read(next, &mut |kept_as, bytes| {
+    // The record that ends at `after` is read too: a cursor of another journal, or one beyond the end, is told apart
+    // from one that has nothing left to read.
+    let mut anchored = after == Tail::START;
+    journal.read(after.seq, &mut |kept_as, bytes| {
+        if !anchored {
+            anchored = true;
+            return anchor(&after, kept_as, bytes).map(ControlFlow::Continue);
+        }
         if kept_as > until {
             return Ok(ControlFlow::Break(()));
         }
@@ -67,7 +74,20 @@ fn walk<R: Read + ?Sized>(
         tail = record.tail();
         Ok(ControlFlow::Continue(()))
     })?;
-    Ok(tail)
+    if anchored { Ok(tail) } else { Err(Error::TailLost { tail: Seq(0), witness: after.seq }) }
+}
+
+/// Checks that `bytes` are the record that ends at `after`.
+fn anchor(after: &Tail, kept_as: Seq, bytes: &[u8]) -> Result<(), Error> {
+    let record = Record::decode(bytes).map_err(|fault| Error::Damaged { record: kept_as, fault })?;
+    let tail = record.tail();
+    if tail == *after {
+        Ok(())
+    } else if tail.seq < after.seq {
+        Err(Error::TailLost { tail: tail.seq, witness: after.seq })
+    } else {
+        Err(Error::Forked { witness: after.seq })
+    }
 }
 
 /// Checks that `bytes` are the record that follows `tail`.
