@@ -1,0 +1,108 @@
+//! Reads a journal back and believes nothing: numbers without a gap (J1), checksums and links (J2), known versions and
+//! whole entries (J7). Recovery, the auditor and the shipper all read through here.
+
+use std::ops::ControlFlow;
+
+use super::error::{Error, Fault};
+use super::frame::{Record, Tail};
+use super::journal::Read;
+use crate::domain::event::Entry;
+use crate::ids::Seq;
+
+/// Hands every entry after `after`, up to event `until`, to `each`, and returns the tail reached.
+///
+/// `until` must be where a record ends (a durable sequence always is), or beyond the end; records that reach past it are
+/// not read, so that a journal being written can be read up to what is durable.
+///
+/// # Errors
+/// [`Error::TailLost`] or [`Error::Forked`] where `after` is no tail that this journal had. [`Error::Damaged`] or
+/// [`Error::Missing`] for the first record that does not hold, by its first event; the entries before it were handed
+/// over. Whether the tail is complete (J3) is for who opened the journal.
+pub fn replay<R: Read + ?Sized>(
+    journal: &R,
+    after: Tail,
+    until: Seq,
+    mut each: impl FnMut(Seq, Entry),
+) -> Result<Tail, Error> {
+    walk(journal, after, until, |record| {
+        record.entries(&mut each).map_err(|fault| Error::Damaged { record: record.first(), fault })
+    })
+}
+
+/// Checks every record's frame, number and link from the beginning, and that each of `marks` is on the way: what was a
+/// durable tail once still is one (J3). Entries are not decoded; a replay does that. Returns the tail.
+///
+/// # Errors
+/// As [`replay`]; [`Error::TailLost`] where the journal ends before a mark, [`Error::Forked`] where it passes one by.
+pub fn verify<R: Read + ?Sized>(journal: &R, marks: &[Tail]) -> Result<Tail, Error> {
+    let mut unmet: Vec<Tail> = marks.iter().copied().filter(|mark| *mark != Tail::START).collect();
+    let tail = walk(journal, Tail::START, Seq(u64::MAX), |record| {
+        unmet.retain(|mark| *mark != record.tail());
+        Ok(())
+    })?;
+    match unmet.iter().max_by_key(|mark| mark.seq) {
+        None => Ok(tail),
+        Some(mark) if mark.seq > tail.seq => Err(Error::TailLost { tail: tail.seq, witness: mark.seq }),
+        Some(mark) => Err(Error::Forked { witness: mark.seq }),
+    }
+}
+
+/// Follows the chain from `after` through every record that ends at or before `until`.
+fn walk<R: Read + ?Sized>(
+    journal: &R,
+    after: Tail,
+    until: Seq,
+    mut each: impl FnMut(&Record<'_>) -> Result<(), Error>,
+) -> Result<Tail, Error> {
+    let mut tail = after;
+    // The record that ends at `after` is read too: a cursor of another journal, or one beyond the end, is told apart
+    // from one that has nothing left to read.
+    let mut anchored = after == Tail::START;
+    journal.read(after.seq, &mut |kept_as, bytes| {
+        if !anchored {
+            anchored = true;
+            return anchor(&after, kept_as, bytes).map(ControlFlow::Continue);
+        }
+        if kept_as > until {
+            return Ok(ControlFlow::Break(()));
+        }
+        let record = link(&tail, kept_as, bytes)?;
+        if record.tail().seq > until {
+            return Ok(ControlFlow::Break(()));
+        }
+        each(&record)?;
+        tail = record.tail();
+        Ok(ControlFlow::Continue(()))
+    })?;
+    if anchored { Ok(tail) } else { Err(Error::TailLost { tail: Seq(0), witness: after.seq }) }
+}
+
+/// Checks that `bytes` are the record that ends at `after`.
+fn anchor(after: &Tail, kept_as: Seq, bytes: &[u8]) -> Result<(), Error> {
+    let record = Record::decode(bytes).map_err(|fault| Error::Damaged { record: kept_as, fault })?;
+    let tail = record.tail();
+    if tail == *after {
+        Ok(())
+    } else if tail.seq < after.seq {
+        Err(Error::TailLost { tail: tail.seq, witness: after.seq })
+    } else {
+        Err(Error::Forked { witness: after.seq })
+    }
+}
+
+/// Checks that `bytes` are the record that follows `tail`.
+fn link<'a>(tail: &Tail, kept_as: Seq, bytes: &'a [u8]) -> Result<Record<'a>, Error> {
+    let expected = Seq(tail.seq.0.saturating_add(1));
+    if kept_as > expected {
+        return Err(Error::Missing { expected, found: kept_as });
+    }
+    let damaged = |fault| Error::Damaged { record: kept_as, fault };
+    let record = Record::decode(bytes).map_err(damaged)?;
+    if record.first() != kept_as {
+        return Err(damaged(Fault::Misfiled { first: record.first() }));
+    }
+    if record.follows() != *tail {
+        return Err(damaged(Fault::Unlinked));
+    }
+    Ok(record)
+}

@@ -1,0 +1,163 @@
+//! sled as this journal uses it: how it is set up, opened in spite of itself, and read. Facts and lines are of 0.34.7.
+
+use std::fs::{self, File, OpenOptions};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use sled::Db;
+
+use super::layout::{children, make_dir};
+use crate::ids::Seq;
+use crate::persist::journal::{Each, Read};
+use crate::persist::writer::panic_message;
+use crate::persist::{Error, Record, Tail};
+
+/// The largest that sled takes. A quarter of it is the largest item that stays in the log: see
+/// [`RECORD_BYTES_MAX`](crate::persist::RECORD_BYTES_MAX).
+const SEGMENT_BYTES: usize = 16 << 20;
+/// The journal is written once and read in order: a cache holds what is being written, and sled's 1 GiB buys nothing.
+const CACHE_BYTES: u64 = 64 << 20;
+/// How long threads of sled may hold on to its file after it was dropped; usually it is none at all.
+const CLOSE_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// An open generation.
+#[derive(Clone, Debug)]
+pub(super) struct Engine {
+    db: Arc<Db>,
+    /// Our own descriptor of sled's file, for what sled leaves undone.
+    file: Arc<File>,
+    dir: PathBuf,
+}
+
+impl Engine {
+    /// Opens the generation in `dir`, making it where it is missing.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] where sled fails or panics, [`Error::Io`].
+    pub(super) fn open(dir: &Path) -> Result<Self, Error> {
+        make_dir(dir)?;
+        delete_unfinished_snapshots(dir)?;
+        // Before sled opens it: an error of writing is reported once to each descriptor that was open then.
+        let path = dir.join("db");
+        let mut options = OpenOptions::new();
+        let opened = options.create(true).truncate(false).read(true).write(true).open(&path);
+        let file = Arc::new(opened.map_err(Error::io("opening", &path))?);
+        let config = sled::Config::new()
+            .path(dir)
+            .segment_size(SEGMENT_BYTES)
+            .cache_capacity(CACHE_BYTES)
+            // No thread that rewrites and frees segments behind our syncs; space comes back with the generation.
+            .flush_every_ms(None);
+        let db = guarded("opening", dir, || config.open())?;
+        Ok(Self { db: Arc::new(db), file, dir: dir.to_owned() })
+    }
+
+    /// Puts a record into sled's log and through to the disk.
+    pub(super) fn put(&self, record: &Record<'_>) -> Result<(), Error> {
+        let failed = |error: sled::Error| self.failed("writing", &error);
+        self.db.insert(record.first().0.to_be_bytes(), record.bytes()).map_err(failed)?;
+        self.db.flush().map_err(failed)?;
+        self.sync_data()?;
+        self.check_no_blobs()
+    }
+
+    /// `flush` ends in `sync_file_range`, which neither writes the file's metadata nor empties the drive's cache; only
+    /// this does.
+    fn sync_data(&self) -> Result<(), Error> {
+        self.file.sync_data().map_err(|error| Error::io("syncing", &self.dir.join("db"))(error))
+    }
+
+    /// What lies in a blob file was not synced by the sync above.
+    pub(super) fn check_no_blobs(&self) -> Result<(), Error> {
+        let path = self.dir.join("blobs");
+        let mut blobs = fs::read_dir(&path).map_err(Error::io("listing", &path))?;
+        if blobs.next().is_some() { Err(Error::Blobs { path }) } else { Ok(()) }
+    }
+
+    /// The tail, by the last record's own account.
+    pub(super) fn last(&self) -> Result<Tail, Error> {
+        let Some((key, bytes)) = guarded("reading", &self.dir, || self.db.last())? else { return Ok(Tail::START) };
+        let record = seq_of(&self.dir, &key)?;
+        Record::decode(&bytes).map(|record| record.tail()).map_err(|fault| Error::Damaged { record, fault })
+    }
+
+    /// A reader that does not keep the engine open.
+    pub(super) fn reader(&self) -> SledReader {
+        SledReader { db: Arc::downgrade(&self.db), dir: self.dir.clone() }
+    }
+
+    /// Closes sled, and waits until it has let go of its file: threads of its pool, or a reader, may still be at it.
+    pub(super) fn close(self) -> Result<(), Error> {
+        let Self { db, file, dir } = self;
+        drop(db);
+        let begun = Instant::now();
+        while file.try_lock().is_err() {
+            if begun.elapsed() > CLOSE_WAIT_MAX {
+                let message = "it did not let go of its file".to_owned();
+                return Err(Error::Engine { doing: "closing", path: dir, message });
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    fn failed(&self, doing: &'static str, error: &sled::Error) -> Error {
+        Error::Engine { doing, path: self.dir.clone(), message: error.to_string() }
+    }
+}
+
+/// Reads a [`SledJournal`](super::SledJournal), also while it is written; after its close there is nothing to read.
+#[derive(Clone, Debug)]
+pub struct SledReader {
+    db: Weak<Db>,
+    dir: PathBuf,
+}
+
+impl Read for SledReader {
+    fn read(&self, from: Seq, each: &mut Each<'_>) -> Result<(), Error> {
+        let db = self.db.upgrade().ok_or(Error::Closed)?;
+        let after = Seq(from.0.saturating_add(1)).0.to_be_bytes();
+        let holder = guarded("reading", &self.dir, || db.get_lt(after))?;
+        let mut records = match holder {
+            Some((key, _)) => db.range(key..),
+            None => db.range::<&[u8], _>(..),
+        };
+        while let Some((key, bytes)) = guarded("reading", &self.dir, || records.next().transpose())? {
+            if each(seq_of(&self.dir, &key)?, &bytes)?.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn seq_of(dir: &Path, key: &[u8]) -> Result<Seq, Error> {
+    let message = || format!("a record under a key of {} bytes", key.len());
+    let foreign = |_| Error::Engine { doing: "reading", path: dir.to_owned(), message: message() };
+    key.try_into().map(|key| Seq(u64::from_be_bytes(key))).map_err(foreign)
+}
+
+/// A kill while sled opens can leave `snap.*.generating`, which the next open takes for a snapshot and fails over. Such
+/// a file is always unfinished: sled renames it when it is done.
+fn delete_unfinished_snapshots(dir: &Path) -> Result<(), Error> {
+    for path in children(dir)? {
+        if path.extension().is_some_and(|extension| extension == "generating") {
+            fs::remove_file(&path).map_err(Error::io("removing", &path))?;
+        }
+    }
+    Ok(())
+}
+
+/// Runs a call into sled, which on damaged files may also panic: it asserts what it believes of them. Nothing of ours
+/// is half changed by then, and what failed is not used again.
+fn guarded<T>(doing: &'static str, dir: &Path, call: impl FnOnce() -> sled::Result<T>) -> Result<T, Error> {
+    let message = match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Ok(value)) => return Ok(value),
+        Ok(Err(error)) => error.to_string(),
+        Err(panic) => format!("it panicked: {}", panic_message(panic.as_ref())),
+    };
+    Err(Error::Engine { doing, path: dir.to_owned(), message })
+}

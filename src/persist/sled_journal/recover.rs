@@ -1,0 +1,123 @@
+//! Opening: from whatever the last stop left to a journal that adds up and is durable, or to a refusal that destroys
+//! nothing.
+//!
+//! ```text
+//!  clean mark holds ─────────────────────────────▶ open, tail = mark's ───────┐
+//!  no clean mark ──▶ copy aside ──▶ open, verify all ──ok──▶ sync, drop copy ─┴▶ note the tail, ready
+//!  a copy is there ──▶ open, verify all ──ok─────────▲ │ no
+//!                        └─no─▶ restore from the copy ─┘ └▶ Refused: says what, keeps the copy
+//! ```
+//!
+//! The copy comes before anything that writes, because sled writes as it opens. Where a copy is there already, an
+//! earlier start was refused or killed; nothing was appended since, so the copy is never made anew, and the generation
+//! beside it is tried as it is first: it may be an operator's repair.
+
+use std::path::Path;
+
+use super::SledJournal;
+use super::clean::CleanMark;
+use super::engine::Engine;
+use super::layout::{Layout, copy_tree_whole, make_dir, remove, sync_tree};
+use super::witness::Witness;
+use crate::ids::Seq;
+use crate::persist::{Error, Tail, verify};
+
+/// See [`super::open`].
+pub(super) fn open(layout: &Layout) -> Result<SledJournal, Error> {
+    make_dir(&layout.journal)?;
+    let there = layout.generation.exists() || layout.aside.exists();
+    let mark = CleanMark::read(layout)?;
+    let witnessed = witnessed(layout, mark.as_ref(), there)?;
+    if !there {
+        return create(layout, witnessed);
+    }
+    let untouched = match &mark {
+        Some(mark) => !layout.aside.exists() && mark.holds(layout)?,
+        None => false,
+    };
+    let marks: Vec<Tail> = witnessed.into_iter().chain(mark.map(|mark| mark.tail)).collect();
+    if !untouched {
+        set_aside(layout)?;
+    }
+    // From here on the journal is open, and only a close makes it clean again.
+    remove(&layout.clean)?;
+    let (engine, tail) = if untouched { open_untouched(layout, &marks)? } else { open_suspect(layout, &marks)? };
+    ready(layout, engine, tail)
+}
+
+/// What the witness saw. It may be gone where the clean mark, which is as good, is there; and where nothing is yet.
+fn witnessed(layout: &Layout, mark: Option<&CleanMark>, there: bool) -> Result<Option<Tail>, Error> {
+    match Witness::read(&layout.witness) {
+        Err(Error::WitnessLost { .. }) if mark.is_some() || !(there || layout.witness.exists()) => Ok(None),
+        read => read,
+    }
+}
+
+/// The first start. The witness comes before the generation, so that a generation never stands without one.
+fn create(layout: &Layout, witnessed: Option<Tail>) -> Result<SledJournal, Error> {
+    if let Some(Tail { seq: witness, .. }) = witnessed.filter(|tail| *tail != Tail::START) {
+        return Err(Error::TailLost { tail: Seq(0), witness });
+    }
+    drop(Witness::begin(&layout.witness, &Tail::START)?);
+    let engine = Engine::open(&layout.generation)?;
+    ready(layout, engine, Tail::START)
+}
+
+/// After a clean stop, with every byte as it was: only the tail is compared, as the replay checks the rest.
+fn open_untouched(layout: &Layout, marks: &[Tail]) -> Result<(Engine, Tail), Error> {
+    let engine = Engine::open(&layout.generation)?;
+    let tail = engine.last()?;
+    match marks.iter().find(|mark| **mark != tail) {
+        None => Ok((engine, tail)),
+        Some(mark) if mark.seq > tail.seq => Err(Error::TailLost { tail: tail.seq, witness: mark.seq }),
+        Some(mark) => Err(Error::Forked { witness: mark.seq }),
+    }
+}
+
+/// After any other stop: everything is checked, and on failure once more from the copy.
+fn open_suspect(layout: &Layout, marks: &[Tail]) -> Result<(Engine, Tail), Error> {
+    let refused = |source| Error::Refused {
+        journal: layout.generation.clone(),
+        aside: layout.aside.clone(),
+        source: Box::new(source),
+    };
+    let opened = open_verified(&layout.generation, marks).or_else(|_| {
+        // Opening may have changed what was found, and an error of reading may pass: the copy has it as it was.
+        restore(layout)?;
+        open_verified(&layout.generation, marks)
+    });
+    opened.map_err(refused)
+}
+
+/// Opens a generation and checks all of it, with `marks` on the way.
+pub(super) fn open_verified(generation: &Path, marks: &[Tail]) -> Result<(Engine, Tail), Error> {
+    let engine = Engine::open(generation)?;
+    match engine.check_no_blobs().and_then(|()| verify(&engine.reader(), marks)) {
+        Ok(tail) => Ok((engine, tail)),
+        Err(fault) => {
+            // Let go of, so that it can be opened again; the fault is the news either way.
+            let _ = engine.close();
+            Err(fault)
+        }
+    }
+}
+
+/// Copies the generation as the stop left it, unless that was done already.
+fn set_aside(layout: &Layout) -> Result<(), Error> {
+    if layout.aside.exists() { Ok(()) } else { copy_tree_whole(&layout.generation, &layout.aside) }
+}
+
+/// Puts a copy of the copy in the generation's place.
+fn restore(layout: &Layout) -> Result<(), Error> {
+    remove(&layout.generation)?;
+    copy_tree_whole(&layout.aside, &layout.generation)
+}
+
+/// The last steps before anything is acknowledged: what was recovered is made durable, the witness begins at the tail,
+/// and with that the copy has done its service.
+fn ready(layout: &Layout, engine: Engine, tail: Tail) -> Result<SledJournal, Error> {
+    sync_tree(&layout.generation)?;
+    let witness = Witness::begin(&layout.witness, &tail)?;
+    remove(&layout.aside)?;
+    Ok(SledJournal { engine, witness, layout: layout.clone(), tail, failed: false })
+}
