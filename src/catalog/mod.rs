@@ -1,1 +1,74 @@
-//! Room: catalog.
+//! The shape of an activity as people write it: in the catalogue's files, in the body of a PUT, in MySQL.
+//!
+//! One reader takes all three to [`Definition`], the form that the domain knows to be sound, and tells all faults at
+//! once. One writer goes back, such that reading its output gives the same definition. What the shape allows and this
+//! version has not built is refused by its name. Who may change what of a running activity is the domain's business.
+//!
+//! ```text
+//! 1001.toml ──▶ faults::tree ──▶ read ──▶ Definition ──▶ write ──▶ JSON
+//! PUT body  ──▶      "
+//! ```
+
+mod conflict;
+mod dir;
+mod instant;
+mod read;
+mod write;
+
+use std::path::Path;
+
+use crate::domain::definition::Definition;
+use crate::faults::{Fault, Faults, Node, tree};
+
+pub use conflict::{Conflict, conflict, conflicts};
+pub use dir::{ENTRIES_MAX, Entry, FILE_BYTES_MAX, Reading, file_of, read_all, read_one};
+pub use instant::{INSTANT_MAX, rfc3339};
+pub use write::{SkuWritten, Written, to_json};
+
+/// Reads the text of a catalogue file. `file` is only named in the faults, not opened.
+///
+/// # Errors
+/// All faults, in the order of their lines.
+pub fn read_toml(text: &str, file: &Path) -> Result<Definition, Vec<Fault>> {
+    let faults = Faults::new(Some(file));
+    let definition = tree::from_toml(text, &faults).and_then(|root| read::definition(&root, &faults));
+    sound(definition, faults)
+}
+
+/// Parses a request's body, and reads nothing yet: what fails here is malformed, what fails in [`read`] is invalid.
+///
+/// # Errors
+/// The one fault of syntax.
+pub fn parse_json(body: &[u8]) -> Result<Node, Vec<Fault>> {
+    let faults = Faults::default();
+    sound(tree::from_json(body, &faults), faults)
+}
+
+/// Reads what [`parse_json`] gave, or any other tree.
+///
+/// # Errors
+/// All faults.
+pub fn read(root: &Node) -> Result<Definition, Vec<Fault>> {
+    let faults = Faults::default();
+    sound(read::definition(root, &faults), faults)
+}
+
+/// Reads a JSON value that someone else parsed; a name that stood twice in it can no longer be seen.
+///
+/// # Errors
+/// All faults.
+pub fn read_value(value: &serde_json::Value) -> Result<Definition, Vec<Fault>> {
+    let root: Node = serde::Deserialize::deserialize(value).expect("a tree holds every JSON value");
+    read(&root)
+}
+
+/// A thing was read if and only if nothing was wrong with it.
+fn sound<T>(read: Option<T>, faults: Faults) -> Result<T, Vec<Fault>> {
+    match read {
+        Some(thing) if faults.is_empty() => Ok(thing),
+        _ => {
+            assert!(!faults.is_empty(), "what could not be read has a fault that says why");
+            Err(faults.into_sorted())
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! From a definition back to the shape that people write. Reading what is written here gives the same definition.
+
+use serde::Serialize;
+
+use crate::domain::definition::{Definition, OnLatePayment};
+
+use super::instant::rfc3339;
+
+/// An activity as the contract writes it, in the contract's order of fields.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct Written {
+    /// Always `flash_sale` in this version.
+    pub kind: &'static str,
+    /// What shoppers see.
+    pub title: String,
+    /// ISO 4217, three capital letters.
+    pub currency: String,
+    /// RFC 3339, in UTC.
+    pub starts_at: String,
+    /// RFC 3339, in UTC.
+    pub ends_at: String,
+    /// Over how many shards the users are spread.
+    pub shards: u16,
+    /// Units that one user may hold or have bought.
+    pub per_user_limit: u32,
+    /// Seconds after which an unpaid hold expires.
+    pub payment_window_s: u64,
+    /// What becomes of a payment that arrives after its hold expired.
+    pub on_late_payment: OnLatePaymentWritten,
+    /// Whether its SKUs may stand in another activity whose window overlaps.
+    pub shared_sku: bool,
+    /// What is for sale.
+    pub skus: Vec<SkuWritten>,
+}
+
+/// One SKU of a [`Written`].
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct SkuWritten {
+    /// Its name, unique in the activity.
+    pub sku_id: String,
+    /// What shoppers see.
+    pub title: String,
+    /// A unit's price.
+    pub price_cents: u64,
+    /// All units, whether free, held or sold.
+    pub stock: u32,
+}
+
+/// What becomes of a payment that arrives after its hold expired.
+#[derive(Clone, Copy, Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnLatePaymentWritten {
+    /// A fresh unit where limit, stock and window allow, else the money is owed back.
+    ReacquireOrRefund,
+    /// The money is owed back.
+    Refund,
+}
+
+impl From<&Definition> for Written {
+    fn from(definition: &Definition) -> Self {
+        let skus = definition.skus.iter().map(|sku| SkuWritten {
+            sku_id: sku.sku_id.to_string(),
+            title: sku.title.clone(),
+            price_cents: sku.price_cents.0,
+            stock: sku.stock.0,
+        });
+        Self {
+            kind: "flash_sale",
+            title: definition.title.clone(),
+            currency: definition.currency.clone(),
+            starts_at: rfc3339(definition.starts_at_ms),
+            ends_at: rfc3339(definition.ends_at_ms),
+            shards: definition.shards,
+            per_user_limit: definition.per_user_limit.0,
+            payment_window_s: definition.payment_window_ms / 1000,
+            on_late_payment: match definition.on_late_payment {
+                OnLatePayment::ReacquireOrRefund => OnLatePaymentWritten::ReacquireOrRefund,
+                OnLatePayment::Refund => OnLatePaymentWritten::Refund,
+            },
+            shared_sku: definition.shared_sku,
+            skus: skus.collect(),
+        }
+    }
+}
+
+/// The same as a JSON value, to which a reply adds its own fields.
+#[must_use]
+pub fn to_json(definition: &Definition) -> serde_json::Value {
+    serde_json::to_value(Written::from(definition)).expect("texts and integers are JSON")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::catalog;
+    use crate::catalog::INSTANT_MAX;
+    use crate::domain::definition::{
+        PAYMENT_WINDOW_S_MAX, PER_USER_LIMIT_MAX, PRICE_CENTS_MAX, STOCK_MAX, SkuDefinition,
+    };
+    use crate::ids::{Cents, Qty, UnixMillis};
+
+    fn any_sku() -> impl Strategy<Value = SkuDefinition> {
+        ("[A-Za-z0-9._-]{1,64}", "[a-zé\"\\\\]{1,40}", 0..=PRICE_CENTS_MAX, 0..=STOCK_MAX).prop_map(
+            |(sku_id, title, price_cents, stock)| SkuDefinition {
+                sku_id: sku_id.parse().expect("a SKU's name"),
+                title,
+                price_cents: Cents(price_cents),
+                stock: Qty(stock),
+            },
+        )
+    }
+
+    prop_compose! {
+        fn any_definition()(
+            title in "[a-zé\"\\\\]{1,40}",
+            currency in "[A-Z]{3}",
+            starts_at_ms in 0..INSTANT_MAX.0,
+            length_ms in 1..INSTANT_MAX.0,
+            per_user_limit in 1..=PER_USER_LIMIT_MAX,
+            payment_window_s in 1..=PAYMENT_WINDOW_S_MAX,
+            refund in any::<bool>(),
+            shared_sku in any::<bool>(),
+            mut skus in proptest::collection::vec(any_sku(), 1..8),
+        ) -> Definition {
+            skus.sort_by(|a, b| a.sku_id.cmp(&b.sku_id));
+            skus.dedup_by(|a, b| a.sku_id == b.sku_id);
+            Definition {
+                title,
+                currency,
+                starts_at_ms: UnixMillis(starts_at_ms),
+                ends_at_ms: UnixMillis((starts_at_ms + length_ms).min(INSTANT_MAX.0)),
+                shards: 1,
+                per_user_limit: Qty(per_user_limit),
+                payment_window_ms: payment_window_s * 1000,
+                on_late_payment: if refund { OnLatePayment::Refund } else { OnLatePayment::ReacquireOrRefund },
+                shared_sku,
+                skus,
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_reads_as_the_same_definition(definition in any_definition()) {
+            let json = to_json(&definition);
+            prop_assert_eq!(catalog::read_value(&json), Ok(definition.clone()));
+            let node = catalog::parse_json(json.to_string().as_bytes()).expect("JSON");
+            prop_assert_eq!(catalog::read(&node), Ok(definition.clone()));
+            let toml = toml::to_string(&json).expect("TOML");
+            prop_assert_eq!(catalog::read_toml(&toml, "1.toml".as_ref()), Ok(definition));
+        }
+    }
+}
