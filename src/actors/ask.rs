@@ -10,7 +10,7 @@ use crate::domain::command::{AddStock, CancelOrder, PlaceOrder, Redefine, Switch
 use crate::domain::sale::SkuCount;
 use crate::domain::{Definition, OrderState, OrderView, Phase, Refusal};
 use crate::ids::{OrderId, ShardId, SkuId, UnixMillis, UserId};
-use crate::persist::writer::Acknowledge;
+use crate::persist::Acknowledge;
 
 /// A question and where its answer goes.
 #[derive(Message)]

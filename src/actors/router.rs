@@ -2,7 +2,7 @@
 //! `sold_out` and, outside the window, `not_started` and `ended` cost no message.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use actix::dev::SendError;
@@ -15,7 +15,7 @@ use super::readiness::{Readiness, Stage};
 use crate::clock::Clock;
 use crate::domain::command::PlaceOrder;
 use crate::domain::{Definition, Phase, Refusal};
-use crate::ids::{ActivityId, OrderId, ShardId, UnixMillis};
+use crate::ids::{ActivityId, OrderId, ShardId, SkuId, UnixMillis};
 
 /// The way to every shard. Cheap to clone; all clones are the same.
 #[derive(Clone)]
@@ -129,6 +129,14 @@ impl Router {
         let doors = self.0.doors.read().unwrap_or_else(PoisonError::into_inner);
         let later = doors.range(ActivityId(after.0.saturating_add(1))..);
         later.map(|(_, door)| listing(door, now_ms)).filter(|listing| wanted(listing)).take(limit).collect()
+    }
+
+    /// Shows every listed SKU with the live count of its free units.
+    pub fn each_free_count(&self, mut each: impl FnMut(ActivityId, &SkuId, &AtomicU32)) {
+        let doors = self.0.doors.read().unwrap_or_else(PoisonError::into_inner);
+        for (activity_id, door) in doors.iter() {
+            door.card().skus.iter().for_each(|(sku_id, free)| each(*activity_id, sku_id, free));
+        }
     }
 
     fn not_yet(&self) -> Option<Asked> {

@@ -10,18 +10,20 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use actix::{Actor, AsyncContext, Context, Handler, Message, SpawnHandle};
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
-use super::ask::{Ack, Answer, Ask, Changed, Operation, Page, PublishAck, Question, Reason, Refused, SaleView};
-use super::ask::Unavailable;
+use super::ask::{
+    Ack, Answer, Ask, Changed, Operation, Page, PublishAck, Question, Reason, Refused, SaleView, Unavailable,
+};
+
 use super::door::{Card, Door};
 use super::readiness::Readiness;
 use crate::clock::Clock;
 use crate::domain::command::{Command, Decision, Stamped};
-use crate::domain::{Definition, Entry, Event, Refusal, Sale};
+use crate::domain::{Definition, Entry, Event, Phase, Refusal, Sale};
 use crate::ids::{SkuIndex, UnixMillis};
-use crate::persist::writer::{Handle, Submission};
+use crate::persist::{Handle, Submission};
 
 /// The longest sleep until the next deadline is looked at again: the clock is slewed, so a timer set for hours would
 /// drift from it.
@@ -59,10 +61,8 @@ struct Tick;
 
 impl Shard {
     pub fn new(state: Sale, shared: Shared) -> (Self, Arc<Door>) {
-        let free: Vec<_> = state
-            .sku_ids()
-            .map(|(index, _, _)| Arc::new(AtomicU32::new(state.free_units(index))))
-            .collect();
+        let free: Vec<_> =
+            state.sku_ids().map(|(index, _, _)| Arc::new(AtomicU32::new(state.free_units(index)))).collect();
         let definition = Arc::new(state.definition().clone());
         let card = card(&state, &definition, &free);
         let door = Arc::new(Door::new(state.activity_id(), state.shard(), card));
@@ -120,7 +120,7 @@ impl Shard {
 
     fn submit(&self, entries: SmallVec<[Entry; 1]>, ack: Ack) {
         // Where the writer is gone the journal has failed and the process stops: the answer is dropped on purpose.
-        drop(self.journal.submit(Submission { entries, ack }));
+        let _stopped = self.journal.submit(Submission { entries, ack });
     }
 
     /// Answers once all that this answer may reveal is durable.
@@ -274,8 +274,7 @@ impl Shard {
     fn view(&self, at_ms: UnixMillis) -> SaleView {
         let mut refused = self.refused.clone();
         let door = &self.door.refused;
-        for (code, count) in
-            [("sold_out", &door.sold_out), ("not_started", &door.not_started), ("ended", &door.ended)]
+        for (code, count) in [("sold_out", &door.sold_out), ("not_started", &door.not_started), ("ended", &door.ended)]
         {
             let count = count.load(Ordering::Relaxed);
             if count > 0 {
@@ -326,8 +325,6 @@ impl Shard {
 
 /// Orders that one page of a look-up walks at most: about a millisecond.
 const SCAN_MAX: usize = 20_000;
-
-use crate::domain::Phase;
 
 fn card(state: &Sale, definition: &Arc<Definition>, free: &[Arc<AtomicU32>]) -> Card {
     let counter = |index: SkuIndex| Arc::clone(&free[usize::from(index.0)]);

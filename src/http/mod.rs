@@ -1,1 +1,21 @@
-//! Room: http.
+//! The wire. Two listeners, so that administration can stay off the public network: shoppers on one; operators, metrics
+//! and the API pages on the other. Nothing is decided here: a request becomes a command or a look-up, an answer becomes
+//! a status and JSON, by the one table in [`problem`].
+
+mod auth;
+mod body;
+mod envelope;
+mod key;
+mod openapi;
+mod operator;
+mod problem;
+mod query;
+mod server;
+mod shopper;
+mod state;
+mod view;
+
+pub use auth::Verifier;
+pub use openapi::description;
+pub use server::{Bound, Drain, bind};
+pub use state::State;

@@ -1,0 +1,303 @@
+//! The operators' desk: every change of an activity, one at a time over the whole process, so that rules which span
+//! activities (one SKU in one sale at a time) are checked against what stands and not against what is on its way.
+//!
+//! A change of a live sale is decided by its shard like any command; the desk only brings it there. A new activity's
+//! first event is written by the desk, and its actor starts when that event is durable.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use smallvec::smallvec;
+use tokio::sync::{Mutex, oneshot};
+
+use super::ask::{Ack, Answer, Asked, Changed, Operation, Question, Reason, Refused};
+use super::house::Nursery;
+use super::recovery::Recovered;
+use super::router::Router;
+use crate::catalog;
+use crate::domain::command::{AddStock, Redefine, Request, RequestKey, Source, SwitchSale};
+use crate::domain::event::{ActivityDefined, Author, Switch};
+use crate::domain::{Definition, Entry, Event, Phase, Refusal, Sale};
+use crate::faults::Fault;
+use crate::ids::{ActivityId, ShardId, SkuId};
+use crate::persist::Submission;
+
+/// Where operators' changes are made. Cheap to clone; all clones are the same desk.
+#[derive(Clone)]
+pub struct Desk(Arc<Inner>);
+
+struct Inner {
+    router: Router,
+    catalog_dir: PathBuf,
+    ledger: Mutex<Ledger>,
+}
+
+/// What the desk knows beyond the doors.
+struct Ledger {
+    nursery: Option<Nursery>,
+    last_shard: ShardId,
+    last_change_id: u64,
+    /// Where each SKU is or was for sale; the doors say when.
+    activities_of_sku: HashMap<SkuId, BTreeSet<ActivityId>>,
+}
+
+/// Who asks for a change, and by what key.
+#[derive(Clone, Copy, Debug)]
+pub struct By {
+    /// Who.
+    pub author: Author,
+    /// The request's idempotency key.
+    pub key: Option<RequestKey>,
+}
+
+/// Which version the caller insists on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IfMatch {
+    /// Whatever stands, but something must.
+    Any,
+    /// This one.
+    Version(u64),
+    /// None that could stand: the header named no version of ours.
+    Never,
+}
+
+/// A definition that somebody wants to stand.
+#[derive(Clone, Debug)]
+pub struct Put {
+    /// Of which activity.
+    pub activity_id: ActivityId,
+    /// What it should be.
+    pub definition: Definition,
+    /// How to read the definition.
+    pub from: Source,
+    /// Which version the caller insists on.
+    pub if_match: Option<IfMatch>,
+    /// Whether to say what would happen and leave it at that.
+    pub dry_run: bool,
+}
+
+/// What a reload of one activity came to.
+#[derive(Debug)]
+pub enum Reloaded {
+    /// It was read; this is what the shard made of it.
+    Read(Answer),
+    /// It could not be read: nothing changed.
+    Faulty(Vec<Fault>),
+    /// The catalogue has no such entry: nothing changed.
+    Absent,
+}
+
+impl Desk {
+    pub(super) fn open(router: Router, catalog_dir: PathBuf, recovered: &Recovered) -> Self {
+        let mut ledger = Ledger {
+            nursery: None,
+            last_shard: recovered.sales.keys().next_back().copied().unwrap_or_default(),
+            last_change_id: recovered.sales.values().map(Sale::last_change_id).max().unwrap_or(0),
+            activities_of_sku: HashMap::new(),
+        };
+        for sale in recovered.sales.values() {
+            ledger.note_skus(sale.activity_id(), sale.definition());
+        }
+        Self(Arc::new(Inner { router, catalog_dir, ledger: Mutex::new(ledger) }))
+    }
+
+    pub(super) fn with(mut self, nursery: Nursery) -> Self {
+        let inner = Arc::get_mut(&mut self.0).expect("the desk was just made and not yet shared");
+        inner.ledger.get_mut().nursery = Some(nursery);
+        self
+    }
+
+    /// Defines or redefines an activity.
+    pub async fn put(&self, put: Put, by: By) -> Answer {
+        let desk = self.clone();
+        to_the_end(async move {
+            let mut ledger = desk.0.ledger.lock().await;
+            desk.put_locked(&mut ledger, put, by).await
+        })
+        .await
+    }
+
+    /// Adds units to a SKU.
+    pub async fn add_stock(&self, activity_id: ActivityId, sku: SkuId, add: i64, by: By) -> Answer {
+        let mut ledger = self.0.ledger.lock().await;
+        let request = ledger.request(by);
+        let operation = Operation::AddStock(AddStock { sku, add, request });
+        self.0.router.ask(activity_id, Question::Change(operation)).answer().await
+    }
+
+    /// Pauses, resumes or closes a sale.
+    pub async fn switch(&self, activity_id: ActivityId, to: Switch, by: By) -> Answer {
+        let mut ledger = self.0.ledger.lock().await;
+        let request = ledger.request(by);
+        let operation = Operation::Switch(SwitchSale { to, request });
+        self.0.router.ask(activity_id, Question::Change(operation)).answer().await
+    }
+
+    /// Reads one activity afresh from the catalogue and applies what changed there.
+    pub async fn reload(&self, activity_id: ActivityId, by: By, dry_run: bool) -> Reloaded {
+        let desk = self.clone();
+        to_the_end(async move { desk.reload_one(activity_id, by, dry_run).await }).await
+    }
+
+    /// Reads the whole catalogue afresh and applies what changed there. A faulty entry is skipped and told; an absent
+    /// one is left alone. The faults that concern no single entry come second.
+    pub async fn reload_all(&self, by: By, dry_run: bool) -> (Vec<(ActivityId, Reloaded)>, Vec<Fault>) {
+        let desk = self.clone();
+        to_the_end(async move { desk.reload_each(by, dry_run).await }).await
+    }
+
+    async fn reload_one(&self, activity_id: ActivityId, by: By, dry_run: bool) -> Reloaded {
+        let mut ledger = self.0.ledger.lock().await;
+        let dir = self.0.catalog_dir.clone();
+        let read = actix_web::web::block(move || catalog::read_one(&dir, activity_id)).await;
+        match read.expect("the pool of blocking threads outlives the listeners") {
+            Err(faults) => Reloaded::Faulty(faults),
+            Ok(None) => Reloaded::Absent,
+            Ok(Some(definition)) => {
+                let put = Put { activity_id, definition, from: Source::Catalog, if_match: None, dry_run };
+                Reloaded::Read(self.put_locked(&mut ledger, put, by).await)
+            }
+        }
+    }
+
+    async fn reload_each(&self, by: By, dry_run: bool) -> (Vec<(ActivityId, Reloaded)>, Vec<Fault>) {
+        let mut ledger = self.0.ledger.lock().await;
+        let dir = self.0.catalog_dir.clone();
+        let reading = actix_web::web::block(move || catalog::read_all(&dir)).await;
+        let reading = reading.expect("the pool of blocking threads outlives the listeners");
+        let mut reloaded = Vec::with_capacity(reading.entries.len());
+        for entry in reading.entries {
+            let activity_id = entry.activity_id;
+            let outcome = match entry.definition {
+                Err(faults) => Reloaded::Faulty(faults),
+                Ok(definition) => {
+                    let put = Put { activity_id, definition, from: Source::Catalog, if_match: None, dry_run };
+                    Reloaded::Read(self.put_locked(&mut ledger, put, by).await)
+                }
+            };
+            reloaded.push((activity_id, outcome));
+        }
+        (reloaded, reading.faults)
+    }
+
+    async fn put_locked(&self, ledger: &mut Ledger, put: Put, by: By) -> Answer {
+        match self.0.router.door(put.activity_id) {
+            Some(_) => self.redefine(ledger, put, by).await,
+            None => self.define(ledger, put, by).await,
+        }
+    }
+
+    async fn redefine(&self, ledger: &mut Ledger, put: Put, by: By) -> Answer {
+        let if_version = match put.if_match {
+            None | Some(IfMatch::Any) => None,
+            Some(IfMatch::Version(version)) => Some(version),
+            Some(IfMatch::Never) => Some(0),
+        };
+        let redefine = Redefine { definition: put.definition, from: put.from, if_version, request: ledger.request(by) };
+        let ask = |redefine: Redefine, dry_run| {
+            let operation = Operation::Redefine { redefine: Box::new(redefine), dry_run };
+            self.0.router.ask(put.activity_id, Question::Change(operation)).answer()
+        };
+        // First to see what would stand: a reload's outcome is known only to the shard, and whether it may stand beside
+        // the other activities only here.
+        let preview = ask(redefine.clone(), true).await;
+        let Answer::Changed(changed) = &preview else { return preview };
+        if !changed.replayed
+            && let Some(refusal) = self.sku_in_use(ledger, put.activity_id, &changed.after)
+        {
+            return self.refuse(refusal);
+        }
+        if put.dry_run {
+            return preview;
+        }
+        let answer = ask(redefine, false).await;
+        if let Answer::Changed(changed) = &answer {
+            ledger.note_skus(put.activity_id, &changed.after);
+        }
+        answer
+    }
+
+    async fn define(&self, ledger: &mut Ledger, put: Put, by: By) -> Answer {
+        if put.if_match.is_some() {
+            return self.refuse(Refusal::VersionConflict { version: 0 });
+        }
+        if let Some(refusal) = self.sku_in_use(ledger, put.activity_id, &put.definition) {
+            return self.refuse(refusal);
+        }
+        if ledger.last_shard == ShardId::MAX {
+            return self.refuse(Refusal::TooLarge { what: "a journal's 2^27 shards" });
+        }
+        let at_ms = self.0.router.now_ms();
+        let phase = Phase::at(at_ms, &put.definition, false, false);
+        let after = Arc::new(put.definition);
+        let changed =
+            Changed { before: None, after: Arc::clone(&after), version: 1, phase, paused: false, replayed: false };
+        let answer = Answer::Changed(Box::new(changed));
+        if put.dry_run {
+            return answer;
+        }
+
+        let shard = ShardId(ledger.last_shard.0 + 1);
+        ledger.last_shard = shard;
+        let event = ActivityDefined {
+            activity_id: put.activity_id,
+            definition: Definition::clone(&after),
+            from_catalog: put.from == Source::Catalog,
+            change: ledger.request(by).change(),
+        };
+        let sale = Sale::define(shard, &event);
+        let event = Event::ActivityDefined(Box::new(event));
+        let nursery = ledger.nursery.as_mut().expect("the desk is opened with its nursery");
+        let (reply, receiver) = oneshot::channel();
+        let submission =
+            Submission { entries: smallvec![Entry { shard, at_ms, event }], ack: Ack::Answer(reply, answer) };
+        let _stopped = nursery.journal().submit(submission);
+        let answer = Asked::Later(receiver).answer().await;
+        nursery.start(sale);
+        ledger.note_skus(put.activity_id, &after);
+        answer
+    }
+
+    /// The first SKU of `definition` that is for sale elsewhere at the same time, unless both say that it is shared.
+    fn sku_in_use(&self, ledger: &Ledger, activity_id: ActivityId, definition: &Definition) -> Option<Refusal> {
+        let rivals: BTreeSet<ActivityId> = definition
+            .skus
+            .iter()
+            .filter_map(|sku| ledger.activities_of_sku.get(&sku.sku_id))
+            .flatten()
+            .copied()
+            .filter(|rival| *rival != activity_id)
+            .collect();
+        rivals.into_iter().find_map(|rival| {
+            let door = self.0.router.door(rival)?;
+            let card = door.card();
+            let sku = if card.closed { None } else { catalog::conflict(definition, &card.definition) };
+            sku.map(|sku| Refusal::SkuInUse { sku, activity_id: rival })
+        })
+    }
+
+    fn refuse(&self, refusal: Refusal) -> Answer {
+        let (reason, at_ms) = (Reason::Rule(refusal), self.0.router.now_ms());
+        Answer::Refused(Refused { reason, at_ms, shard: ShardId(0) })
+    }
+}
+
+/// Runs a change to its end even where its client goes away and the server drops the request: an activity whose first
+/// event is written must get its actor.
+async fn to_the_end<T: 'static>(change: impl Future<Output = T> + 'static) -> T {
+    actix::spawn(change).await.expect("a change does not panic, and its runtime outlives the request")
+}
+
+impl Ledger {
+    fn request(&mut self, by: By) -> Request {
+        self.last_change_id += 1;
+        Request { change_id: self.last_change_id, by: by.author, key: by.key }
+    }
+
+    fn note_skus(&mut self, activity_id: ActivityId, definition: &Definition) {
+        for sku in &definition.skus {
+            self.activities_of_sku.entry(sku.sku_id.clone()).or_default().insert(activity_id);
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What every request and response goes through: the request's id, the bound on headers, problems' bodies, counts.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::{Error, web};
+
+use super::key::is_visible_ascii;
+use super::problem::Problem;
+use super::state::State;
+use crate::telemetry::{Code, Served};
+
+/// Which listener a request came in by; for the counts.
+#[derive(Clone, Copy, Debug)]
+pub struct Listener(pub &'static str);
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// A caller's request id that is longer is replaced: it stands in every problem and log line.
+const REQUEST_ID_BYTES_MAX: usize = 128;
+
+/// The middleware.
+///
+/// # Errors
+/// None of its own: an inner error becomes its response here.
+pub async fn wrap(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let state = request.app_data::<web::Data<State>>().expect("every app has its state").clone();
+    let listener = *request.app_data::<Listener>().expect("every app names its listener");
+    let id = request_id(&request);
+    let header_bytes: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+
+    let mut response = if header_bytes + request.uri().path().len() > state.limits.header_bytes_max {
+        let problem = Problem::headers_too_large(state.limits.header_bytes_max);
+        request.into_response(render(&problem, &id, &state))
+    } else {
+        let http_request = request.request().clone();
+        match next.call(request).await {
+            Ok(response) => with_problem_body(response.map_into_boxed_body(), &id, &state),
+            Err(error) => {
+                let response = match error.as_error::<Problem>() {
+                    Some(problem) => render(problem, &id, &state),
+                    None => error.error_response(),
+                };
+                ServiceResponse::new(http_request, response)
+            }
+        }
+    };
+    let status = response.status().as_u16();
+    state.metrics.http_requests.get_or_create(&Served { listener: listener.0, status }).inc();
+    response.headers_mut().insert(REQUEST_ID, id);
+    Ok(response)
+}
+
+/// Gives a handler's problem its body.
+fn with_problem_body(response: ServiceResponse<BoxBody>, id: &HeaderValue, state: &State) -> ServiceResponse<BoxBody> {
+    let problem = match response.response().error().and_then(|error| error.as_error::<Problem>()) {
+        Some(problem) => problem.clone(),
+        // The framework's own refusal, such as a path that is no UTF-8: no body of ours yet.
+        None if response.response().error().is_some() && response.status() == StatusCode::BAD_REQUEST => {
+            Problem::malformed("the request cannot be understood")
+        }
+        None => return response,
+    };
+    let (request, _) = response.into_parts();
+    ServiceResponse::new(request, render(&problem, id, state))
+}
+
+fn render(problem: &Problem, id: &HeaderValue, state: &State) -> actix_web::HttpResponse {
+    state.metrics.refusals.get_or_create(&Code { code: problem.code() }).inc();
+    let id = id.to_str().unwrap_or_default();
+    tracing::debug!(request_id = id, code = problem.code(), status = problem.status().as_u16(), "refused");
+    problem.response(id)
+}
+
+/// The caller's id where it is a sound one, else one of ours: unique in this process, and very likely beyond.
+fn request_id(request: &ServiceRequest) -> HeaderValue {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    static PROCESS: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
+    if let Some(value) = request.headers().get(REQUEST_ID)
+        && let Ok(text) = value.to_str()
+        && (1..=REQUEST_ID_BYTES_MAX).contains(&text.len())
+        && is_visible_ascii(text)
+    {
+        return value.clone();
+    }
+    let process = PROCESS.get_or_init(|| {
+        let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        (started.as_secs() << 20) | u64::from(started.subsec_micros())
+    });
+    let id = format!("{process:x}-{:x}", NEXT.fetch_add(1, Ordering::Relaxed));
+    HeaderValue::from_str(&id).expect("hexadecimal digits and a dash are visible ASCII")
+}

@@ -1,0 +1,248 @@
+//! Problems: RFC 9457 bodies with a stable `code`, and the one table from a refusal to its status.
+
+use std::fmt;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpResponse, ResponseError};
+use serde_json::{Map, Value, json};
+
+use crate::actors::ask::Reason;
+use crate::actors::{Refused, Unavailable};
+use crate::domain::Refusal;
+use crate::faults::Fault;
+
+/// Seconds after which a client may ask again where a queue was full: long enough to let it drain.
+const RETRY_AFTER_S: u64 = 1;
+/// The same where something slower must change: a disk must be freed, a journal read.
+const RETRY_AFTER_SLOW_S: u64 = 5;
+
+/// An answer other than success.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    detail: String,
+    members: Map<String, Value>,
+    retry_after_s: Option<u64>,
+    allow: Option<&'static str>,
+}
+
+impl Problem {
+    fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, code, detail: detail.into(), members: Map::new(), retry_after_s: None, allow: None }
+    }
+
+    fn with(mut self, name: &str, value: Value) -> Self {
+        self.members.insert(name.to_owned(), value);
+        self
+    }
+
+    fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after_s = Some(seconds);
+        self
+    }
+
+    /// The request cannot be understood.
+    pub fn malformed(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "malformed_request", detail)
+    }
+
+    /// No valid token.
+    pub fn unauthenticated(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail)
+    }
+
+    /// The token's role may not do this.
+    pub fn forbidden(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
+    }
+
+    /// No such route.
+    pub fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", detail)
+    }
+
+    /// No such activity, or none of this kind.
+    pub fn activity_not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "activity_not_found", "there is no such activity here")
+    }
+
+    /// The route exists, the method does not.
+    pub fn method_not_allowed(allow: &'static str) -> Self {
+        let detail = format!("this route answers {allow}");
+        Self { allow: Some(allow), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail) }
+    }
+
+    /// The body did not arrive in time.
+    pub fn request_timeout() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", "the request's body did not arrive in time")
+    }
+
+    /// The body is too long.
+    pub fn payload_too_large(bytes_max: usize) -> Self {
+        let detail = format!("a body here has at most {bytes_max} bytes");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", detail)
+    }
+
+    /// The body is not JSON by its header.
+    pub fn unsupported_media_type() -> Self {
+        let detail = "send the body with Content-Type: application/json";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail)
+    }
+
+    /// The head is too long.
+    pub fn headers_too_large(bytes_max: usize) -> Self {
+        let detail = format!("a request's headers have at most {bytes_max} bytes together");
+        Self::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large", detail)
+    }
+
+    /// One user asks too often.
+    pub fn rate_limited(retry_after_s: u64) -> Self {
+        let detail = "this user sends more requests than are allowed; wait and ask again";
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail).retry_after(retry_after_s)
+    }
+
+    /// A definition with all its faults.
+    pub fn invalid_definition(faults: &[Fault]) -> Self {
+        let detail = match faults {
+            [one] => format!("{}: {}; {}", one.path, one.what, one.mend),
+            many => format!("the definition has {} faults; see errors", many.len()),
+        };
+        let problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_definition", detail);
+        problem.with("errors", json!(faults))
+    }
+
+    /// The server cannot take it now.
+    pub fn unavailable(why: Unavailable) -> Self {
+        let (code, detail, after_s) = match why {
+            Unavailable::Overloaded => ("overloaded", "a queue is full; ask again", RETRY_AFTER_S),
+            Unavailable::StorageLow => {
+                ("storage_low", "the disk is nearly full; no new orders until space is freed", RETRY_AFTER_SLOW_S)
+            }
+            Unavailable::Recovering => ("recovering", "the journal is being read; ask again", RETRY_AFTER_S),
+            Unavailable::Draining => ("draining", "this process is stopping; ask another", RETRY_AFTER_S),
+        };
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail).retry_after(after_s)
+    }
+
+    /// The table: every refusal's status, words and members.
+    pub fn refused(refused: &Refused) -> Self {
+        use StatusCode as S;
+        let refusal = match &refused.reason {
+            Reason::ActivityNotFound => return Self::activity_not_found(),
+            Reason::Unavailable(why) => return Self::unavailable(*why),
+            Reason::Rule(refusal) => refusal,
+        };
+        let problem = |status, detail: &str| Self::new(status, refusal.code(), detail);
+        match refusal {
+            Refusal::KeyReused => {
+                problem(S::UNPROCESSABLE_ENTITY, "this Idempotency-Key was used here with another body")
+            }
+            Refusal::NotStarted { starts_at_ms } => problem(S::CONFLICT, "the sale has not started")
+                .with("starts_at_ms", json!(starts_at_ms))
+                .with("server_time_ms", json!(refused.at_ms)),
+            Refusal::Ended => problem(S::CONFLICT, "the sale has ended"),
+            Refusal::Paused => problem(S::CONFLICT, "the sale is paused; it may go on"),
+            Refusal::SkuNotFound => problem(S::NOT_FOUND, "there is no such SKU in this activity"),
+            Refusal::InvalidQuantity { max } => {
+                problem(S::UNPROCESSABLE_ENTITY, &format!("the quantity is an integer from 1 to {max}"))
+                    .with("quantity_max", json!(max))
+            }
+            Refusal::LimitReached { orders } => {
+                let ids: Vec<String> = orders.iter().map(|number| refused.order_id(*number).to_string()).collect();
+                problem(S::CONFLICT, "this user has as much as the sale's limit allows").with("order_ids", json!(ids))
+            }
+            Refusal::SoldOut => problem(S::CONFLICT, "fewer units are free than asked for"),
+            Refusal::OrderNotFound => problem(S::NOT_FOUND, "this user has no such order"),
+            Refusal::OrderNotCancellable { state } => {
+                problem(S::CONFLICT, &format!("the order is {}; only a held order can be cancelled", state.as_str()))
+                    .with("state", json!(state))
+            }
+            Refusal::ActivityClosed => problem(S::CONFLICT, "the activity was closed for good"),
+            Refusal::VersionConflict { version: 0 } => problem(S::PRECONDITION_FAILED, "there is no such activity yet"),
+            Refusal::VersionConflict { version } => {
+                problem(S::PRECONDITION_FAILED, &format!("the version that stands is {version}; read it and try again"))
+                    .with("version", json!(version))
+            }
+            Refusal::ImmutableField { field } => {
+                problem(S::UNPROCESSABLE_ENTITY, &format!("{field} cannot be changed (any more)"))
+                    .with("field", json!(field))
+            }
+            Refusal::StockTooLow { sku, largest_reduction } => {
+                let detail = format!(
+                    "the stock of SKU {sku} can be lowered by {largest_reduction} at most now; the rest is held or sold"
+                );
+                problem(S::UNPROCESSABLE_ENTITY, &detail)
+                    .with("sku_id", json!(sku))
+                    .with("largest_reduction", json!(largest_reduction))
+            }
+            Refusal::TooLarge { what } => problem(S::UNPROCESSABLE_ENTITY, &format!("past the bound of {what}")),
+            Refusal::SkuInUse { sku, activity_id } => {
+                let detail = format!(
+                    "SKU {sku} is for sale in activity {activity_id} at the same time; \
+                     move a window, or set shared_sku in both"
+                );
+                problem(S::UNPROCESSABLE_ENTITY, &detail)
+                    .with("sku_id", json!(sku))
+                    .with("activity_id", json!(activity_id.to_string()))
+            }
+        }
+    }
+
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// The status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// One member more, such as the entry that a fault is of.
+    pub fn summary(&self) -> Value {
+        json!({ "code": self.code, "detail": self.detail })
+    }
+
+    /// The response, with the request's id in its body.
+    pub fn response(&self, request_id: &str) -> HttpResponse {
+        let mut body = self.members.clone();
+        body.insert("type".to_owned(), json!(format!("urn:doorbuster:problem:{}", self.code)));
+        body.insert("title".to_owned(), json!(self.status.canonical_reason().unwrap_or("Problem")));
+        body.insert("status".to_owned(), json!(self.status.as_u16()));
+        body.insert("code".to_owned(), json!(self.code));
+        body.insert("detail".to_owned(), json!(self.detail));
+        body.insert("request_id".to_owned(), json!(request_id));
+        let mut response = HttpResponse::build(self.status);
+        response.content_type("application/problem+json");
+        if let Some(seconds) = self.retry_after_s {
+            response.insert_header((header::RETRY_AFTER, seconds));
+        }
+        if let Some(allow) = self.allow {
+            response.insert_header((header::ALLOW, allow));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.insert_header((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
+        }
+        response.body(serde_json::to_vec(&body).expect("a JSON value is always serializable"))
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.detail)
+    }
+}
+
+/// What a handler returns as an error; the [`envelope`](super::envelope) makes the response, since it knows the
+/// request's id.
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        HttpResponse::new(self.status)
+    }
+}
