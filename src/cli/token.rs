@@ -60,8 +60,9 @@ struct Claims<'a> {
 /// # Errors
 /// [`Error::CheckerOnly`] for a public-key algorithm.
 pub fn mint(auth: &Auth, ask: Ask, now: UnixMillis) -> Result<String, Error> {
-    let Keys::Shared { secret, .. } = &auth.keys else {
-        return Err(Error::CheckerOnly(auth.keys.algorithm_name()));
+    let secret = match &auth.keys {
+        Keys::Shared { secret, .. } => secret,
+        Keys::Public { algorithm, .. } => return Err(Error::CheckerOnly(algorithm.name())),
     };
     let iat = now.0 / 1000;
     let claims = Claims {
@@ -175,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_public_key_cannot_sign() {
-        let keys = Keys::Public { algorithm: PublicKeyAlgorithm::EdDsa, pem: Vec::new() };
+        let keys = Keys::Public { algorithm: PublicKeyAlgorithm::EdDsa, key: DecodingKey::from_ed_der(&[]) };
         let ask = Ask { user: UserId(1), role: None, ttl: Duration::from_secs(1) };
         let error = mint(&auth(keys), ask, UnixMillis(0)).expect_err("no private key");
         assert!(error.to_string().starts_with("auth.algorithm is EdDSA"), "{error}");
