@@ -7,7 +7,7 @@ use std::path::Path;
 use doorbuster::catalog;
 use doorbuster::cli::{check, token};
 use doorbuster::config::{self, Config, Keys, Limits};
-use doorbuster::faults::Fault;
+use doorbuster::faults::{At, Fault};
 use doorbuster::ids::{UnixMillis, UserId};
 
 const SAMPLE_CONFIG: &str = include_str!("../samples/doorbuster.toml");
@@ -138,6 +138,21 @@ fn a_definition_in_json_is_read_by_the_same_rules() {
     let faults = catalog::read(&twice).expect_err("faults");
     assert_eq!((faults[0].path.as_str(), faults[0].what.as_str()), ("kind", "is given more than once"));
     assert!(catalog::parse_json(b"{").is_err());
+}
+
+#[test]
+fn whatever_stands_at_one_place_is_read_or_told() {
+    for (place, old) in SAMPLE_ACTIVITY.char_indices() {
+        for new in ["", "\"", "=", "[", "\n", "9", ".", "é"] {
+            let text = format!("{}{new}{}", &SAMPLE_ACTIVITY[..place], &SAMPLE_ACTIVITY[place + old.len_utf8()..]);
+            match catalog::read_toml(&text, Path::new("7.toml")) {
+                Ok(read) => assert_eq!(catalog::read_value(&catalog::to_json(&read)), Ok(read)),
+                Err(faults) => {
+                    assert!(faults.iter().all(|fault| matches!(fault.at, At::Line(_))), "{text}\n{faults:?}")
+                }
+            }
+        }
+    }
 }
 
 #[test]
