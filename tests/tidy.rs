@@ -44,7 +44,7 @@ const FORBIDDEN: [(&str, &[&str]); 3] = [
         ],
     ),
     ("http", &["sled"]),
-    ("actors", &["sled", "actix_web"]),
+    ("actors", &["sled"]),
 ];
 
 const LINES_MAX: usize = 500;

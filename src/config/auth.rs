@@ -36,8 +36,8 @@ pub enum Keys {
     Public {
         /// Which one.
         algorithm: PublicKeyAlgorithm,
-        /// The public key; found to be one of the algorithm's kind.
-        key: DecodingKey,
+        /// The public key in PEM; found to be one of the algorithm's kind.
+        pem: Vec<u8>,
     },
 }
 
@@ -70,29 +70,6 @@ impl From<PublicKeyAlgorithm> for Algorithm {
             PublicKeyAlgorithm::EdDsa => Self::EdDSA,
             PublicKeyAlgorithm::Rs256 => Self::RS256,
             PublicKeyAlgorithm::Es256 => Self::ES256,
-        }
-    }
-}
-
-impl Keys {
-    /// The one algorithm that a token may name.
-    #[must_use]
-    pub fn algorithm(&self) -> Algorithm {
-        match self {
-            Self::Shared { .. } => Algorithm::HS256,
-            Self::Public { algorithm, .. } => (*algorithm).into(),
-        }
-    }
-
-    /// What a signature is checked with, the present key first; any one of them suffices.
-    #[must_use]
-    pub fn checkers(&self) -> Vec<DecodingKey> {
-        match self {
-            Self::Shared { secret, previous } => {
-                let secrets = std::iter::once(secret).chain(previous);
-                secrets.map(|secret| DecodingKey::from_secret(secret.expose())).collect()
-            }
-            Self::Public { key, .. } => vec![key.clone()],
         }
     }
 }
@@ -211,10 +188,10 @@ fn public(section: &mut Fields<'_>, base: &Path, algorithm: PublicKeyAlgorithm) 
     };
     // A key of another curve, or a certificate, passes for a key until it is used; so it is used once.
     let usable = |key: &DecodingKey| crypto::verify("", b"", key, algorithm.into()).is_ok();
-    let Some(key) = key.ok().filter(usable) else {
+    if !key.is_ok_and(|key| usable(&key)) {
         let what = format!("holds no public key for {}", algorithm.name());
         section.fault("public_key_file", what, "name a PEM file that begins with -----BEGIN PUBLIC KEY-----");
         return None;
-    };
-    Some(Keys::Public { algorithm, key })
+    }
+    Some(Keys::Public { algorithm, pem })
 }
