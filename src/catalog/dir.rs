@@ -6,8 +6,9 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::domain::definition::Definition;
-use crate::faults::{At, Fault, Faults, clipped};
-use crate::ids::ActivityId;
+use crate::faults::tree::{self, Value};
+use crate::faults::{At, Fault, Faults, Node, clipped};
+use crate::ids::{ActivityId, SkuId};
 
 use super::read_toml;
 
@@ -70,6 +71,18 @@ pub fn read_one(dir: &Path, activity_id: ActivityId) -> Result<Option<Definition
         fs::read_dir(dir).map_err(|error| vec![no_directory(dir, &error)])?;
     }
     Ok(read)
+}
+
+/// Where the catalogue in `dir` writes an activity's SKU, for a fault that was found after reading; without a line
+/// where the file no longer says so.
+#[must_use]
+pub fn place_of_sku(dir: &Path, activity_id: ActivityId, sku_id: &SkuId) -> At {
+    let written = fs::read_to_string(file_of(dir, activity_id)).ok();
+    let root = written.and_then(|text| tree::from_toml(&text, &Faults::default()));
+    let list = root.and_then(|root| root.into_field("skus"));
+    let Some(Node { value: Value::List(skus), .. }) = list else { return At::Nowhere };
+    let named = skus.into_iter().filter_map(|sku| sku.into_field("sku_id"));
+    named.filter(|name| name.value == Value::Text(sku_id.to_string())).map(|name| name.at).next().unwrap_or_default()
 }
 
 /// The activities that `dir` has files for, in order.

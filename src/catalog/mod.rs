@@ -21,7 +21,7 @@ use crate::domain::definition::Definition;
 use crate::faults::{Fault, Faults, Node, tree};
 
 pub use conflict::{Conflict, conflict, conflicts};
-pub use dir::{ENTRIES_MAX, Entry, FILE_BYTES_MAX, Reading, file_of, read_all, read_one};
+pub use dir::{ENTRIES_MAX, Entry, FILE_BYTES_MAX, Reading, file_of, place_of_sku, read_all, read_one};
 pub use instant::{INSTANT_MAX, rfc3339};
 pub use write::{SkuWritten, Written, to_json};
 

@@ -5,7 +5,7 @@ use crate::domain::definition::{
     SkuDefinition, TITLE_BYTES_MAX,
 };
 use crate::faults::tree::Value;
-use crate::faults::{Fields, Node, clipped};
+use crate::faults::{Faults, Fields, Node, clipped};
 use crate::ids::{Cents, Qty, SkuId, UnixMillis};
 
 use super::instant;
@@ -17,7 +17,7 @@ const PAYMENT_WINDOW_S_DEFAULT: u64 = 300;
 const SHARDS_MAX: u16 = 256;
 
 /// Reads an activity; `None` only where a fault was noted. Where faults were noted, what is returned is not sound.
-pub fn definition(root: &Node, faults: &crate::faults::Faults) -> Option<Definition> {
+pub fn definition(root: &Node, faults: &Faults) -> Option<Definition> {
     let mut fields = Fields::of(root, "", faults)?;
     if !kind_is_flash_sale(&mut fields) {
         return None;
@@ -108,7 +108,7 @@ fn on_late_payment(fields: &mut Fields<'_>) -> OnLatePayment {
     }
 }
 
-fn skus(fields: &mut Fields<'_>, faults: &crate::faults::Faults) -> Vec<SkuDefinition> {
+fn skus(fields: &mut Fields<'_>, faults: &Faults) -> Vec<SkuDefinition> {
     fields.required("skus", "add what is for sale, at least one entry with sku_id, title, price_cents and stock");
     let Some(items) = fields.list("skus") else { return Vec::new() };
     if items.is_empty() {

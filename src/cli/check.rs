@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::catalog;
 use crate::config;
 use crate::domain::definition::Definition;
-use crate::faults::{At, FAULTS_MAX, Fault};
+use crate::faults::{FAULTS_MAX, Fault};
 use crate::ids::ActivityId;
 
 /// Everything is sound.
@@ -73,7 +73,7 @@ fn told(dir: &Path, conflict: &catalog::Conflict) -> Fault {
     let first = catalog::file_of(dir, conflict.first);
     Fault {
         file: Some(catalog::file_of(dir, conflict.second).into()),
-        at: At::Nowhere,
+        at: catalog::place_of_sku(dir, conflict.second, &conflict.sku_id),
         path: "skus".to_owned(),
         what: format!("{} stands in {} too, and the windows overlap", conflict.sku_id, first.display()),
         mend: "move a window, take it out of one file, or write shared_sku = true in both".to_owned(),

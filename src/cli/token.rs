@@ -60,8 +60,9 @@ struct Claims<'a> {
 /// # Errors
 /// [`Error::CheckerOnly`] for a public-key algorithm.
 pub fn mint(auth: &Auth, ask: Ask, now: UnixMillis) -> Result<String, Error> {
-    let Keys::Shared { secret, .. } = &auth.keys else {
-        return Err(Error::CheckerOnly(auth.keys.algorithm_name()));
+    let secret = match &auth.keys {
+        Keys::Shared { secret, .. } => secret,
+        Keys::Public { algorithm, .. } => return Err(Error::CheckerOnly(algorithm.name())),
     };
     let iat = now.0 / 1000;
     let claims = Claims {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use jsonwebtoken::DecodingKey;
+use jsonwebtoken::{Algorithm, DecodingKey, crypto};
 
 use crate::faults::Fields;
 
@@ -36,7 +36,7 @@ pub enum Keys {
     Public {
         /// Which one.
         algorithm: PublicKeyAlgorithm,
-        /// The public key; found to be one of the algorithm's kind.
+        /// The public key in PEM; found to be one of the algorithm's kind.
         pem: Vec<u8>,
     },
 }
@@ -52,15 +52,24 @@ pub enum PublicKeyAlgorithm {
     Es256,
 }
 
-impl Keys {
-    /// The algorithm by the name that tokens and configuration write.
+impl PublicKeyAlgorithm {
+    /// The name that tokens and configuration write.
     #[must_use]
-    pub fn algorithm_name(&self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
-            Self::Shared { .. } => "HS256",
-            Self::Public { algorithm: PublicKeyAlgorithm::EdDsa, .. } => "EdDSA",
-            Self::Public { algorithm: PublicKeyAlgorithm::Rs256, .. } => "RS256",
-            Self::Public { algorithm: PublicKeyAlgorithm::Es256, .. } => "ES256",
+            Self::EdDsa => "EdDSA",
+            Self::Rs256 => "RS256",
+            Self::Es256 => "ES256",
+        }
+    }
+}
+
+impl From<PublicKeyAlgorithm> for Algorithm {
+    fn from(algorithm: PublicKeyAlgorithm) -> Self {
+        match algorithm {
+            PublicKeyAlgorithm::EdDsa => Self::EdDSA,
+            PublicKeyAlgorithm::Rs256 => Self::RS256,
+            PublicKeyAlgorithm::Es256 => Self::ES256,
         }
     }
 }
@@ -164,10 +173,8 @@ fn file(section: &mut Fields<'_>, name: &'static str, base: &Path) -> Option<Vec
 }
 
 fn public(section: &mut Fields<'_>, base: &Path, algorithm: PublicKeyAlgorithm) -> Option<Keys> {
-    let keys = Keys::Public { algorithm, pem: Vec::new() };
-    let algorithm_name = keys.algorithm_name();
-    refuse(section, &KEYS[..4], algorithm_name);
-    section.required("public_key_file", &format!("name a PEM file with the issuer's {algorithm_name} public key"));
+    refuse(section, &KEYS[..4], algorithm.name());
+    section.required("public_key_file", &format!("name a PEM file with the issuer's {} public key", algorithm.name()));
     let pem = file(section, "public_key_file", base)?;
     if pem.windows(11).any(|bytes| bytes == b"PRIVATE KEY") {
         let mend = "extract the public one with `openssl pkey -pubout`, and keep the private one with the issuer";
@@ -179,8 +186,10 @@ fn public(section: &mut Fields<'_>, base: &Path, algorithm: PublicKeyAlgorithm) 
         PublicKeyAlgorithm::Rs256 => DecodingKey::from_rsa_pem(&pem),
         PublicKeyAlgorithm::Es256 => DecodingKey::from_ec_pem(&pem),
     };
-    if key.is_err() {
-        let what = format!("holds no public key for {algorithm_name}");
+    // A key of another curve, or a certificate, passes for a key until it is used; so it is used once.
+    let usable = |key: &DecodingKey| crypto::verify("", b"", key, algorithm.into()).is_ok();
+    if !key.is_ok_and(|key| usable(&key)) {
+        let what = format!("holds no public key for {}", algorithm.name());
         section.fault("public_key_file", what, "name a PEM file that begins with -----BEGIN PUBLIC KEY-----");
         return None;
     }

@@ -189,6 +189,9 @@ impl<'n> Fields<'n> {
     /// Ends the reading: every name that was not asked for is a fault, with the nearest known name.
     pub fn finish(self) {
         for entry in self.entries.iter().filter(|entry| !self.known.contains(&entry.name.as_str())) {
+            if self.faults.is_full() {
+                return;
+            }
             let mend = match nearest(&entry.name, &self.known) {
                 Some(name) => format!("did you mean {name}?"),
                 None => format!("remove it; known here: {}", self.known.join(", ")),

@@ -108,6 +108,12 @@ impl Faults {
         list.extend(faults.into_iter().take(room));
     }
 
+    /// Whether no more will be kept, so that looking for more is wasted.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.list.borrow().len() == FAULTS_MAX
+    }
+
     /// Whether none was noted.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -9,8 +9,9 @@ pub fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
     if name.len() > COMPARED_BYTES_MAX {
         return None;
     }
-    let name = name.to_ascii_lowercase().replace('-', "_");
-    let (edits, best) = known.iter().map(|known| (edits(&name, known), *known)).min()?;
+    // Case and the kind of dash are the commonest slips, so these cost nothing.
+    let plain = |name: &str| name.to_ascii_lowercase().replace('-', "_");
+    let (edits, best) = known.iter().map(|known| (edits(&plain(name), &plain(known)), *known)).min()?;
     let allowed = (best.chars().count() / 3).max(1);
     (edits <= allowed).then_some(best)
 }

@@ -53,6 +53,15 @@ pub struct Entry {
     pub node: Node,
 }
 
+impl Node {
+    /// The value of the field `name`, if this is a table that has it.
+    #[must_use]
+    pub fn into_field(self, name: &str) -> Option<Self> {
+        let Value::Table(entries) = self.value else { return None };
+        entries.into_iter().find(|entry| entry.name == name).map(|entry| entry.node)
+    }
+}
+
 impl Value {
     /// What kind of value this is, for a message; says nothing of its content.
     #[must_use]

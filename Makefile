@@ -1,0 +1,35 @@
+# Doorbuster. `make help` lists the targets. All of them need Rust >= 1.95, make and a C compiler, and nothing else.
+
+CARGO ?= cargo
+# What `make demo` passes on to the program, such as ARGS=--exit.
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test verify bench tools fetch
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: fetch ## a crowd buys out a sale, then the audit; stays up for you to try (ARGS=--exit ends it)
+	$(CARGO) run --release --locked -- demo $(ARGS)
+
+test: fetch ## all tests
+	$(CARGO) test --workspace --locked
+
+verify: fetch ## format, lints, docs, then all tests: what must hold before a commit
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
+	$(CARGO) test --workspace --locked
+
+bench: fetch ## the figures that the README and the notes name
+	$(CARGO) bench --locked
+
+# mimalloc is C and is built from source; a missing compiler would show only deep in its output.
+tools:
+	@command -v $(CARGO) >/dev/null || { echo "NOT RUN: cargo is missing; install Rust >= 1.95 from https://rustup.rs"; exit 1; }
+	@command -v $${CC:-cc} >/dev/null || { echo "NOT RUN: a C compiler is missing; apt-get install gcc, or its like"; exit 1; }
+
+fetch: tools
+	@echo "fetching, where they are not here yet, the crates that Cargo.lock names, to build from; nothing else is downloaded"
+	@$(CARGO) fetch --locked --target "$$(rustc -vV | sed -n 's/^host: //p')"
