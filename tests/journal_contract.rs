@@ -6,9 +6,7 @@ use std::ops::ControlFlow;
 
 use doorbuster::ids::Seq;
 use doorbuster::persist::memory::{MemoryDisk, MemoryJournal};
-use doorbuster::persist::{
-    Error, Journal, RECORD_BYTES_MAX, Read, RecordBuilder, SledJournal, Tail, replay, verify,
-};
+use doorbuster::persist::{Error, Journal, RECORD_BYTES_MAX, Read, RecordBuilder, SledJournal, Tail, replay, verify};
 use journal::{append, append_orders, assert_orders, entries, large, order};
 
 /// Where journals are opened: the same place opens the same journal.

@@ -6,9 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use doorbuster::domain::event::{Entry, Event, HoldsExpired, OrderPlaced};
 use doorbuster::domain::slots::Slots;
 use doorbuster::ids::{Cents, KeyDigest, Seq, ShardId, SkuIndex, UnixMillis, UserId};
-use doorbuster::persist::{
-    Acknowledge, Error, Journal, Pushed, Read, RecordBuilder, Submission, Tail, replay,
-};
+use doorbuster::persist::{Acknowledge, Error, Journal, Pushed, Read, RecordBuilder, Submission, Tail, replay};
 
 /// The `n`-th order, as a busy sale writes them.
 pub fn order(n: u32) -> Entry {

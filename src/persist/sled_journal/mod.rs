@@ -21,10 +21,10 @@ mod witness;
 use std::mem;
 use std::path::Path;
 
-pub use self::copy::{JournalCopy, open_copy_read_only};
-pub use self::engine::SledReader;
 use self::clean::CleanMark;
+pub use self::copy::{JournalCopy, open_copy_read_only};
 use self::engine::Engine;
+pub use self::engine::SledReader;
 use self::layout::{Layout, sync_tree};
 use self::witness::Witness;
 use super::journal::{Each, Journal, Read, check_tail};
