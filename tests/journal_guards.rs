@@ -60,6 +60,12 @@ impl Data {
         fs::read(self.db()).expect("the file is there")
     }
 
+    /// The events that the witness's slots note.
+    fn noted(&self) -> [u64; 2] {
+        let witness = fs::read(self.journal("witness")).expect("it is there");
+        [0, 4096].map(|slot| u64::from_be_bytes(witness[slot + 8..slot + 16].try_into().expect("eight bytes")))
+    }
+
     fn refusal(&self) -> Error {
         open(self.dir()).expect_err("the journal does not add up")
     }
@@ -228,10 +234,9 @@ fn a_torn_witness_has_another_slot_and_a_lost_one_is_refused() {
 fn the_witness_is_exact_after_a_kill() {
     let data = Data::new();
     let tail = data.write_and_die(7);
-    let witness = fs::read(data.journal("witness")).expect("it is there");
-    let noted = |slot: usize| u64::from_be_bytes(witness[slot + 8..slot + 16].try_into().expect("eight bytes"));
-    assert_eq!([noted(0), noted(4096)].into_iter().max(), Some(tail.seq.0));
-    assert_eq!(noted(0).abs_diff(noted(4096)), 3, "the slots are written in turn");
+    let noted = data.noted();
+    assert_eq!(noted.into_iter().max(), Some(tail.seq.0));
+    assert_eq!(noted[0].abs_diff(noted[1]), 3, "the slots are written in turn");
 }
 
 #[test]
@@ -267,6 +272,7 @@ fn a_value_outside_the_log_is_never_acknowledged() {
     assert!(matches!(append(&mut journal, &[order(4)]), Err(Error::Blobs { .. })));
     assert!(matches!(append(&mut journal, &[order(4)]), Err(Error::Failed)));
     assert!(matches!(journal.close(), Err(Error::Failed)), "a journal that failed does not stop cleanly");
+    assert_eq!(data.noted().into_iter().max(), Some(3), "the witness saw nothing that was not acknowledged");
     assert!(!data.journal("clean").exists());
 }
 
