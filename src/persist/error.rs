@@ -26,7 +26,10 @@ pub enum Error {
         found: Seq,
     },
     /// The journal ends before an event that was durable once (J3).
-    #[error("the journal ends at event {tail}, but event {witness} was durable: the record after {tail} is lost")]
+    #[error(
+        "the journal ends at event {tail}, but event {witness} was durable: the record at event {} is lost or damaged, \
+         and with it what follows", tail.0 + 1
+    )]
     TailLost {
         /// The last event there is.
         tail: Seq,

@@ -98,6 +98,12 @@ impl MemoryDisk {
         }
     }
 
+    /// The last event that is durable on it.
+    #[must_use]
+    pub fn durable_seq(&self) -> Seq {
+        self.state().witness.seq
+    }
+
     /// How many records are on it.
     #[must_use]
     pub fn record_count(&self) -> usize {

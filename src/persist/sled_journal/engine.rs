@@ -20,8 +20,8 @@ use crate::persist::{Error, Record, Tail};
 const SEGMENT_BYTES: usize = 16 << 20;
 /// The journal is written once and read in order: a cache holds what is being written, and sled's 1 GiB buys nothing.
 const CACHE_BYTES: u64 = 64 << 20;
-/// How long threads of sled may hold on to its file after it was dropped; usually it is none at all.
-const CLOSE_WAIT_MAX: Duration = Duration::from_secs(5);
+/// How long threads of sled may hold on to its file after it was dropped; usually it is no time at all.
+const LET_GO_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// An open generation.
 #[derive(Clone, Debug)]
@@ -45,6 +45,7 @@ impl Engine {
         let mut options = OpenOptions::new();
         let opened = options.create(true).truncate(false).read(true).write(true).open(&path);
         let file = Arc::new(opened.map_err(Error::io("opening", &path))?);
+        wait_until_let_go(&file, "opening", dir)?;
         let config = sled::Config::new()
             .path(dir)
             .segment_size(SEGMENT_BYTES)
@@ -93,15 +94,7 @@ impl Engine {
     pub(super) fn close(self) -> Result<(), Error> {
         let Self { db, file, dir } = self;
         drop(db);
-        let begun = Instant::now();
-        while file.try_lock().is_err() {
-            if begun.elapsed() > CLOSE_WAIT_MAX {
-                let message = "it did not let go of its file".to_owned();
-                return Err(Error::Engine { doing: "closing", path: dir, message });
-            }
-            thread::sleep(Duration::from_millis(1));
-        }
-        Ok(())
+        wait_until_let_go(&file, "closing", &dir)
     }
 
     fn failed(&self, doing: &'static str, error: &sled::Error) -> Error {
@@ -138,6 +131,19 @@ fn seq_of(dir: &Path, key: &[u8]) -> Result<Seq, Error> {
     let message = || format!("a record under a key of {} bytes", key.len());
     let foreign = |_| Error::Engine { doing: "reading", path: dir.to_owned(), message: message() };
     key.try_into().map(|key| Seq(u64::from_be_bytes(key))).map_err(foreign)
+}
+
+/// sled locks its file while it is open. Dropped, it may keep it for a moment: threads of its pool finish what they do.
+fn wait_until_let_go(file: &File, doing: &'static str, dir: &Path) -> Result<(), Error> {
+    let begun = Instant::now();
+    while file.try_lock().is_err() {
+        if begun.elapsed() > LET_GO_WAIT_MAX {
+            let message = "its file is in use".to_owned();
+            return Err(Error::Engine { doing, path: dir.to_owned(), message });
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    file.unlock().map_err(Error::io("unlocking", dir))
 }
 
 /// A kill while sled opens can leave `snap.*.generating`, which the next open takes for a snapshot and fails over. Such
