@@ -1,1 +1,56 @@
-//! The crowd.
+//! The crowd: real HTTP load against a Doorbuster server, and what came of it.
+//!
+//! It knows the server by its HTTP contract only. Distinct shoppers with tokens of their own ask for the same few units
+//! over keep-alive connections; some repeat themselves, some click twice, some try it on, some come late. Every answer is
+//! checked against the contract, every acknowledgement can be logged for `doorbuster audit --acks`, and the [`Report`]
+//! says what was asked, accepted and refused, how long it took, and whether a rule was broken.
+//!
+//! ```no_run
+//! # async fn example() -> anyhow::Result<()> {
+//! let plan = loadtest::Plan { attempts: 60_000, ..loadtest::Plan::new(1001, "the server's [auth] secret") };
+//! let report = loadtest::run(&plan, loadtest::bar()).await?;
+//! println!("{}", report.table());
+//! assert!(report.holds());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The map
+//!
+//! | module | owns |
+//! |---|---|
+//! | `plan` | what to do: settings, defaults, refusals of bad ones |
+//! | `crowd`, `worker` | one run: threads, phases, the report |
+//! | `schedule` | when a request is due: open and closed loop |
+//! | `visit`, `shopper` | what one shopper does, and who they are |
+//! | `judge`, `ledger` | what the contract allows; what the whole crowd was promised |
+//! | `desk` | the one way a request goes out and is counted |
+//! | `connection`, `request`, `reply`, `code` | HTTP: bytes out, bytes in, their meaning |
+//! | `token` | minting |
+//! | `acks` | the synced log of acknowledgements |
+//! | `tally`, `report`, `progress` | counts, the table, the bar |
+
+mod acks;
+mod code;
+mod connection;
+mod crowd;
+mod desk;
+mod judge;
+mod ledger;
+mod plan;
+mod progress;
+mod reply;
+mod report;
+mod request;
+mod schedule;
+mod shopper;
+mod tally;
+mod token;
+mod visit;
+mod worker;
+
+pub use crowd::run;
+pub use plan::{AcksFile, Auth, Mode, Plan, Shares};
+pub use progress::{Progress, bar, silent};
+pub use report::{Acks, Latency, Pace, Phase, Report, SkuReport, ViolationReport};
+pub use tally::Snapshot;

@@ -1,0 +1,135 @@
+//! The crowd against a shop that keeps the contract: what it counts, logs and survives.
+
+mod shop;
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use loadtest::{AcksFile, Mode, Shares};
+use serde_json::Value;
+use shop::{Bug, crowd_at};
+
+#[test]
+fn an_honest_shop_is_bought_out_without_a_violation() {
+    let (report, shop) = crowd_at(Bug::None, 100, |plan| plan.shares.cancel = 0.2);
+    assert!(report.holds(), "{}", report.table());
+    assert_eq!(report.lost, 0);
+    assert!(report.replayed > 0 && report.cancelled > 0 && report.polled > 0 && report.revisited > 0);
+    assert!(report.refused["sold_out"] > 0 && report.refused["limit_reached"] > 0);
+    assert!(report.refused["idempotency_key_reused"] > 0);
+    let books = shop.books.lock().expect("the shop is closed");
+    let held = books.orders.values().filter(|order| order["state"] == "held").count() as u64;
+    assert_eq!(report.accepted, books.orders.len() as u64);
+    assert_eq!(report.skus[0].held, held);
+    assert_eq!(report.accepted - report.cancelled, held);
+    let outcomes = report.accepted + report.replayed + report.cancelled + report.polled + report.refused_total();
+    assert_eq!(outcomes, report.asked);
+}
+
+#[test]
+fn two_runs_with_one_seed_ask_the_same() {
+    let run = || {
+        let (report, _) = crowd_at(Bug::None, 100, |plan| {
+            plan.connections = 1;
+            plan.seed = 42;
+        });
+        assert!(report.holds(), "{}", report.table());
+        (report.asked, report.accepted, report.replayed, report.polled, report.refused)
+    };
+    assert_eq!(run(), run());
+}
+
+#[test]
+fn every_quantity_comes_in_its_share() {
+    let (report, shop) = crowd_at(Bug::None, 1000, |plan| {
+        plan.quantities = vec![(1, 1), (2, 1)];
+        plan.shares = Shares { key: 0.5, ..Shares::PLAIN };
+    });
+    assert!(report.holds(), "{}", report.table());
+    let twos = report.refused["limit_reached"];
+    assert!((800..1200).contains(&twos), "{twos} of 2000 asked for two");
+    assert_eq!(shop.books.lock().expect("the shop is closed").asked, 2000);
+}
+
+#[test]
+fn the_open_loop_asks_for_as_much_as_the_closed_one() {
+    let (report, _) = crowd_at(Bug::None, 100, |plan| {
+        plan.mode = Mode::Open { rate: 50_000.0 };
+        plan.threads = 2;
+        plan.shares = Shares::PLAIN;
+    });
+    assert!(report.holds(), "{}", report.table());
+    assert_eq!((report.asked, report.accepted), (2000, 100));
+    // The last of 2000 arrivals at 50,000 a second is due after 39.98 ms, and nothing is sent before it is due.
+    assert!(report.rush.seconds > 0.0399, "{}", report.rush.seconds);
+    assert!(report.pace.is_some());
+}
+
+/// Every reply that was lost is found again by its key: what the shop sold is exactly what the crowd was told.
+fn nothing_is_lost(bug: Bug) {
+    let dir = tempfile::tempdir().expect("a place for the log");
+    let path = dir.path().join("acks.jsonl");
+    let (report, shop) = crowd_at(bug, 300, |plan| {
+        plan.ride_out = Duration::from_secs(30);
+        plan.shares = Shares { repeat: 0.3, poll: 0.3, revisit: 1.0, ..Shares::PLAIN };
+        plan.acks = Some(AcksFile { path: path.clone(), append: false });
+    });
+    assert!(report.holds(), "{}", report.table());
+    assert!(report.retries > 0 && report.reconnects > 0, "{}", report.table());
+    assert_eq!(report.lost, 0);
+    let text = std::fs::read_to_string(&path).expect("the log");
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(report.acks.expect("there is a log").lines, lines.len() as u64);
+    let told: HashSet<_> = lines.iter().map(|line| line["order_id"].as_str().expect("an id").to_owned()).collect();
+    let sold: HashSet<_> = shop.books.lock().expect("closed").orders.keys().map(u64::to_string).collect();
+    assert_eq!(sold.len(), 300);
+    assert_eq!(told, sold);
+}
+
+#[test]
+fn lost_replies_are_asked_for_again_with_the_same_key() {
+    nothing_is_lost(Bug::LosesReplies);
+}
+
+#[test]
+fn a_shop_that_dies_and_comes_back_finds_the_same_crowd() {
+    nothing_is_lost(Bug::CrashesOnce);
+}
+
+#[test]
+fn without_riding_out_a_lost_reply_is_counted_and_left_alone() {
+    let (report, shop) = crowd_at(Bug::LosesReplies, 300, |plan| plan.shares = Shares::PLAIN);
+    assert!(report.holds(), "{}", report.table());
+    assert_eq!(report.retries, 0);
+    assert_eq!(report.lost, 2000 / 7);
+    assert_eq!(report.transport_errors["connection lost"], 2000 / 7);
+    assert_eq!(shop.books.lock().expect("closed").asked, 2000);
+}
+
+#[test]
+fn an_acknowledgement_has_exactly_the_fields_that_the_audit_reads() {
+    let dir = tempfile::tempdir().expect("a place for the log");
+    let path = dir.path().join("acks.jsonl");
+    let (report, _) = crowd_at(Bug::None, 50, |plan| {
+        plan.shares = Shares { key: 0.5, cancel: 0.5, ..Shares::PLAIN };
+        plan.acks = Some(AcksFile { path: path.clone(), append: false });
+    });
+    assert!(report.holds(), "{}", report.table());
+    let order = ["activity_id", "amount_cents", "at_ms", "key", "kind", "order_id", "quantity", "replayed", "sku_id"];
+    let order: Vec<_> = order.into_iter().chain(["slots", "state", "user_id"]).collect();
+    let text = std::fs::read_to_string(&path).expect("the log");
+    let mut kinds = HashSet::new();
+    for line in text.lines() {
+        let line: Value = serde_json::from_str(line).expect("JSON");
+        let fields: Vec<_> = line.as_object().expect("an object").keys().map(String::as_str).collect();
+        match line["kind"].as_str().expect("a kind") {
+            "order" => assert_eq!(fields, order),
+            kind => {
+                assert_eq!(kind, "cancel");
+                assert_eq!(fields, ["kind", "order_id", "state", "user_id"]);
+            }
+        }
+        kinds.insert(line["kind"].clone());
+    }
+    assert_eq!(kinds.len(), 2);
+}
