@@ -1,2 +1,111 @@
-//! x
-fn main() {}
+//! The command line: reads the words, calls the command, turns its outcome into the exit code.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use doorbuster::cli::{audit, check, demo, exit, journal, serve, token};
+use doorbuster::clock::Clock;
+use doorbuster::ids::{ActivityId, Seq, UnixMillis, UserId};
+
+// Many small allocations from many threads: measurably faster here than the system's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Decides who gets the last one: flash sales in memory, on disk before anyone is told yes.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Watch a crowd buy out a sale, see the audit, then try the server yourself
+    Demo {
+        /// End after the audit, with its status
+        #[arg(long)]
+        exit: bool,
+        /// How many times the crowd asks
+        #[arg(long, default_value_t = 60_000)]
+        attempts: u64,
+    },
+    /// Run the server
+    Serve {
+        /// The configuration file
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// Name every fault of a configuration and its catalogue, with file, line and mend
+    Check {
+        /// The configuration file
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// Print a token for development
+    Token {
+        /// The configuration file
+        #[arg(long)]
+        config: PathBuf,
+        /// For whom: a decimal user id
+        #[arg(long)]
+        user: UserId,
+        /// shopper, operator, merchant or auditor
+        #[arg(long, value_parser = token::parse_role)]
+        role: Option<&'static str>,
+        /// How long it is good, such as 15m, 1h or 7d
+        #[arg(long, default_value = "1h", value_parser = token::parse_ttl)]
+        ttl: Duration,
+    },
+    /// Check every invariant of a stopped server's journal
+    Audit {
+        /// The configuration file
+        #[arg(long)]
+        config: PathBuf,
+        /// A client's log of acknowledgements, each to be found in the journal
+        #[arg(long)]
+        acks: Option<PathBuf>,
+    },
+    /// Print a stopped server's journal as JSON lines
+    Journal {
+        /// The configuration file
+        #[arg(long)]
+        config: PathBuf,
+        /// The first event
+        #[arg(long, default_value_t = 1)]
+        from: u64,
+        /// The last event
+        #[arg(long, default_value_t = u64::MAX)]
+        to: u64,
+        /// Only this activity's
+        #[arg(long)]
+        activity: Option<ActivityId>,
+    },
+}
+
+fn main() -> ExitCode {
+    let written = match Arguments::parse().command {
+        Command::Demo { exit, attempts } => Ok(demo::run(exit, attempts)),
+        Command::Serve { config } => Ok(serve::run(&config)),
+        Command::Check { config } => check::run(&config, std::env::vars_os(), &mut io::stdout().lock()),
+        Command::Token { config, user, role, ttl } => {
+            let now = Clock::start(UnixMillis(0)).now_ms();
+            let ask = token::Ask { user, role, ttl };
+            token::run(&config, std::env::vars_os(), ask, now, &mut io::stdout().lock(), &mut io::stderr().lock())
+        }
+        Command::Audit { config, acks } => Ok(audit::run(&config, acks.as_deref())),
+        Command::Journal { config, from, to, activity } => {
+            Ok(journal::run(&config, journal::Range { from: Seq(from), to: Seq(to), activity }))
+        }
+    };
+    match written {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            let _told = writeln!(io::stderr(), "doorbuster: {error}");
+            ExitCode::from(exit::CANNOT)
+        }
+    }
+}

@@ -1,4 +1,11 @@
-//! Room: cli.
+//! The commands. Here, and only here, concrete things meet: the sled journal, the actors, the listeners, the crowd.
 
+pub mod audit;
 pub mod check;
+pub mod demo;
+pub mod exit;
+pub mod journal;
+pub mod process;
+mod scene;
+pub mod serve;
 pub mod token;

@@ -1,7 +1,6 @@
 //! What every request and response goes through: the request's id, the bound on headers, problems' bodies, counts.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -33,7 +32,7 @@ pub async fn wrap(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let state = request.app_data::<web::Data<State>>().expect("every app has its state").clone();
     let listener = *request.app_data::<Listener>().expect("every app names its listener");
-    let id = request_id(&request);
+    let id = request_id(&request, &state);
     let header_bytes: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
 
     let mut response = if header_bytes + request.uri().path().len() > state.limits.header_bytes_max {
@@ -80,9 +79,8 @@ fn render(problem: &Problem, id: &HeaderValue, state: &State) -> actix_web::Http
 }
 
 /// The caller's id where it is a sound one, else one of ours: unique in this process, and very likely beyond.
-fn request_id(request: &ServiceRequest) -> HeaderValue {
+fn request_id(request: &ServiceRequest, state: &State) -> HeaderValue {
     static NEXT: AtomicU64 = AtomicU64::new(0);
-    static PROCESS: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
     if let Some(value) = request.headers().get(REQUEST_ID)
         && let Ok(text) = value.to_str()
         && (1..=REQUEST_ID_BYTES_MAX).contains(&text.len())
@@ -90,10 +88,6 @@ fn request_id(request: &ServiceRequest) -> HeaderValue {
     {
         return value.clone();
     }
-    let process = PROCESS.get_or_init(|| {
-        let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        (started.as_secs() << 20) | u64::from(started.subsec_micros())
-    });
-    let id = format!("{process:x}-{:x}", NEXT.fetch_add(1, Ordering::Relaxed));
+    let id = format!("{}-{:x}", state.instance, NEXT.fetch_add(1, Ordering::Relaxed));
     HeaderValue::from_str(&id).expect("hexadecimal digits and a dash are visible ASCII")
 }

@@ -112,7 +112,7 @@ impl Bound {
     /// # Errors
     /// Where accepting fails for good.
     pub async fn serve(self) -> io::Result<()> {
-        futures_util::try_join!(self.shopper_server, self.operator_server).map(|_| ())
+        tokio::try_join!(self.shopper_server, self.operator_server).map(|_| ())
     }
 
     /// What stops both listeners.
@@ -125,7 +125,7 @@ impl Bound {
 impl Drain {
     /// Stops accepting, answers what is in flight (at most `drain_timeout_s`), closes the connections.
     pub async fn stop(&self) {
-        futures_util::join!(self.shopper.stop(true), self.operator.stop(true));
+        tokio::join!(self.shopper.stop(true), self.operator.stop(true));
     }
 }
 

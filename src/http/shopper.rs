@@ -12,7 +12,7 @@ use super::key::{idempotency_key, is_visible_ascii};
 use super::problem::Problem;
 use super::query::{id, page_limit, params, path_id};
 use super::state::State;
-use super::view::{self, Activities, ActivityDetail, ActivityLine, Order, Orders, Outcome, reply};
+use super::view::{Activities, ActivityDetail, ActivityLine, Order, Orders, Outcome, reply};
 use crate::actors::{Answer, Question};
 use crate::domain::command::{CancelOrder, PlaceOrder};
 use crate::ids::{ActivityId, KeyDigest, OrderId, SkuId, UserId};
@@ -305,7 +305,7 @@ pub async fn cancel(request: HttpRequest, state: Data<State>) -> Reply {
     let question = |order| Question::Cancel(CancelOrder { user, order, key });
     match state.router()?.ask_of_order(order_id, question).answer().await {
         Answer::Order { order, replayed: is_replay } => {
-            let response = reply(StatusCode::OK, &view::Order::own(order));
+            let response = reply(StatusCode::OK, &Order::own(order));
             Ok(if is_replay { replayed(response) } else { response })
         }
         other => Err(unexpected(other)),

@@ -28,6 +28,8 @@ pub struct State {
     /// What `/metrics` shows.
     pub metrics: Arc<Metrics>,
     pub(super) limits: Limits,
+    /// Tells this process's request ids from another's.
+    pub(super) instance: String,
     actors: OnceLock<(Router, Desk)>,
     refresh: OnceLock<Refresh>,
     quota: Option<DefaultKeyedRateLimiter<UserId>>,
@@ -37,15 +39,22 @@ pub struct State {
 type Refresh = Box<dyn Fn(&Metrics) + Send + Sync>;
 
 impl State {
-    /// A state without actors: the server answers `recovering`.
+    /// A state without actors: the server answers `recovering`. `instance` tells this process's request ids from
+    /// another's.
     #[must_use]
-    pub fn new(verifier: Verifier, readiness: Readiness, metrics: Arc<Metrics>, limits: Limits) -> Self {
+    pub fn new(
+        verifier: Verifier,
+        readiness: Readiness,
+        metrics: Arc<Metrics>,
+        limits: Limits,
+        instance: String,
+    ) -> Self {
         let quota = NonZeroU32::new(limits.requests_per_user_per_s).map(|rate| {
             let burst = NonZeroU32::new(limits.requests_burst).unwrap_or(NonZeroU32::MIN);
             RateLimiter::keyed(Quota::per_second(rate).allow_burst(burst))
         });
         let (actors, refresh) = (OnceLock::new(), OnceLock::new());
-        Self { verifier, readiness, metrics, limits, actors, refresh, quota }
+        Self { verifier, readiness, metrics, limits, instance, actors, refresh, quota }
     }
 
     /// Gives the handlers their actors. `refresh` runs before each scrape of the metrics.

@@ -9,6 +9,7 @@
 //!
 //! Nothing here decides or folds: [`replay`] hands the entries on, in order, each checked (J1, J2, J7).
 
+mod disk;
 mod encode;
 mod error;
 mod frame;
@@ -20,6 +21,7 @@ mod replay;
 mod sled_journal;
 mod writer;
 
+pub use disk::free_bytes;
 pub use encode::{Pushed, RecordBuilder};
 pub use error::{Error, Fault};
 pub use frame::{FRAME_BYTES, RECORD_BYTES_MAX, Record, RecordHash, Tail, VERSION};

@@ -1,0 +1,152 @@
+//! `doorbuster audit`: reads a journal that no server is using, checks every invariant by its id, and prints what it
+//! counted and whether it holds. It works on a copy and changes nothing.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
+
+use self::acks::Acks;
+use super::exit;
+use crate::clock::Clock;
+use crate::config::{self, Config};
+use crate::domain::audit::{Auditor, Finding, Id, Report};
+use crate::ids::{Seq, UnixMillis};
+use crate::persist::{self, DataDirLock, Tail};
+
+mod acks;
+
+/// The invariants that an audit tells of, in words. The others concern what this version does not have.
+const TOLD: [(Id, &str); 18] = [
+    (Id::J1, "event numbers are contiguous"),
+    (Id::J2, "each record's checksum and link hold"),
+    (Id::J3, "the tail is at or past the witness"),
+    (Id::J4, "one process owns the directory"),
+    (Id::J5, "time never goes back in a shard"),
+    (Id::J7, "every record decodes"),
+    (Id::S1, "initial + added - removed = available + held + sold"),
+    (Id::S2, "no slot in two places"),
+    (Id::S3, "a hold ends once"),
+    (Id::S4, "nothing expires before its time"),
+    (Id::S5, "the shards' shares add up"),
+    (Id::U1, "no user above the limit"),
+    (Id::U2, "order ids are unique"),
+    (Id::U3, "a key has one order"),
+    (Id::U4, "nothing is accepted outside window, pause and close"),
+    (Id::M1, "red packets: total = granted + remaining + refunded"),
+    (Id::X1, "MySQL's rows are the events"),
+    (Id::A1, "every acknowledgement is in the journal"),
+];
+
+/// Audits the data directory of a configuration; gives the exit code: 0 all holds, 1 something does not, 2 it could not
+/// be read.
+#[must_use]
+pub fn run(config_file: &Path, acks_file: Option<&Path>) -> u8 {
+    let config = match config::load(config_file, std::env::vars_os()) {
+        Ok(config) => config,
+        Err(faults) => {
+            faults.iter().for_each(|fault| eprintln!("{fault}"));
+            return exit::CANNOT;
+        }
+    };
+    match audit(&config, acks_file) {
+        Ok(report) => {
+            let code = if report.holds() { exit::OK } else { exit::FAULTY };
+            match print(&report, &mut io::stdout().lock()) {
+                Ok(()) => code,
+                Err(_) => exit::CANNOT,
+            }
+        }
+        Err(error) => {
+            eprintln!("doorbuster: audit: {error:#}");
+            exit::CANNOT
+        }
+    }
+}
+
+/// Audits the data directory of a configuration, with a client's log of acknowledgements where there is one.
+///
+/// # Errors
+/// Where journal or log cannot be read at all; a journal that is damaged is a finding.
+pub fn audit(config: &Config, acks_file: Option<&Path>) -> anyhow::Result<Report> {
+    let acks = acks_file.map(Acks::read).transpose()?;
+    anyhow::ensure!(config.data_dir.is_dir(), "there is no data directory {}", config.data_dir.display());
+    // Held while the copy is made: a server that starts in between would write under our hands.
+    let _lock = DataDirLock::take(&config.data_dir, Clock::start(UnixMillis(0)).now_ms())?;
+    let mut damage = Report::default();
+    damage.held(Id::J4, 1);
+    let copy = match persist::open_copy_read_only(&config.data_dir) {
+        Ok(copy) => copy,
+        Err(error) => match invariant_of(&error) {
+            Some(id) => {
+                damage.broken(id, error.to_string());
+                return Ok(damage);
+            }
+            None => return Err(error.into()),
+        },
+    };
+    let mut auditor = Auditor::default();
+    let mut events = 0;
+    let read = persist::replay(&copy, Tail::START, Seq(u64::MAX), |seq, entry| {
+        events += 1;
+        auditor.observe(seq, &entry);
+    });
+    let orders = acks.map(|acks| acks.look_for(&auditor));
+    let mut report = auditor.finish();
+    report.held(Id::J4, 1);
+    match read {
+        Ok(_) => {
+            report.held(Id::J2, events);
+            report.held(Id::J3, 1);
+            report.held(Id::J7, events);
+        }
+        Err(error) => match invariant_of(&error) {
+            Some(id) => report.broken(id, error.to_string()),
+            None => return Err(error.into()),
+        },
+    }
+    if let Some((checked, faults)) = orders {
+        report.held(Id::A1, checked - faults.len() as u64);
+        faults.into_iter().for_each(|fault| report.broken(Id::A1, fault));
+    }
+    Ok(report)
+}
+
+/// Which invariant an error of the journal breaks; `None` where it only could not be read.
+fn invariant_of(error: &persist::Error) -> Option<Id> {
+    use persist::Error as E;
+    match error {
+        E::Missing { .. } => Some(Id::J1),
+        E::Damaged { fault: persist::Fault::UnknownVersion { .. } | persist::Fault::Entry { .. }, .. } => Some(Id::J7),
+        E::Damaged { .. } | E::Blobs { .. } => Some(Id::J2),
+        E::TailLost { .. } | E::Forked { .. } | E::WitnessLost { .. } => Some(Id::J3),
+        E::Refused { source, .. } => invariant_of(source),
+        _ => None,
+    }
+}
+
+/// Prints a report as a table, with the first faults under it.
+///
+/// # Errors
+/// Where `out` cannot be written.
+pub fn print(report: &Report, out: &mut impl Write) -> io::Result<()> {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(["id", "invariant", "checked", "verdict"]);
+    let mut faults = Vec::new();
+    for (id, words) in TOLD {
+        let (checked, verdict) = match report.finding(id) {
+            None => ("0".to_owned(), Cell::new("nothing to check")),
+            Some(Finding { checked, broken: 0, .. }) => (checked.to_string(), Cell::new("holds").fg(Color::Green)),
+            Some(Finding { checked, broken, examples }) => {
+                faults.extend(examples.iter().map(|example| format!("{id}: {example}")));
+                (checked.to_string(), Cell::new(format!("BROKEN {broken} times")).fg(Color::Red))
+            }
+        };
+        table.add_row([Cell::new(id), Cell::new(words), Cell::new(checked), verdict]);
+    }
+    writeln!(out, "{table}")?;
+    faults.iter().try_for_each(|fault| writeln!(out, "{fault}"))?;
+    let verdict = if report.holds() { "every invariant that was checked holds" } else { "BROKEN: see above" };
+    writeln!(out, "audit: {verdict}")
+}

@@ -1,0 +1,119 @@
+//! `doorbuster demo`: the main job with nothing else installed. A crowd buys out the sample sale over real HTTP; then the
+//! server is stopped, its journal audited against what the crowd was told, and started again for you to try.
+
+use std::path::Path;
+
+use loadtest::{AcksFile, Plan};
+
+use super::scene::{Scene, Server};
+use super::{audit, exit, token};
+use crate::clock::Clock;
+use crate::config::{self, Config, Keys};
+use crate::ids::{UnixMillis, UserId};
+
+/// Where the demo's files go: beside the build's.
+const DIR: &str = "target/demo";
+const ACTIVITY: u64 = 1001;
+const SKU: &str = "2001";
+/// A user and an operator for the lines to paste: far from the crowd's users.
+const YOU: UserId = UserId(42);
+const OPERATOR: UserId = UserId(1);
+
+/// Runs the demo; gives the exit code: the audit's, or 2 where the demo could not be run.
+#[must_use]
+pub fn run(exit_after_audit: bool, attempts: u64) -> u8 {
+    match play(exit_after_audit, attempts) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("doorbuster: demo: {error:#}");
+            exit::CANNOT
+        }
+    }
+}
+
+fn play(exit_after_audit: bool, attempts: u64) -> anyhow::Result<u8> {
+    let scene = Scene::set(Path::new(DIR))?;
+    let config = config::load(&scene.config, std::iter::empty::<(String, String)>())
+        .map_err(|faults| anyhow::anyhow!("the sample configuration is faulty: {faults:?}"))?;
+
+    println!("1. A server on a fresh journal in {DIR}, with a sale of 1,000 phones.");
+    let server = scene.start()?;
+    println!("2. A crowd: {attempts} shoppers, some of whom click twice, repeat themselves or come late.\n");
+    let holds = crowd(&scene, &config, attempts)?;
+
+    println!("\n3. Stop, and audit the journal against what the crowd was told ({}).\n", scene.acks.display());
+    server.stop()?;
+    let report = audit::audit(&config, Some(&scene.acks))?;
+    audit::print(&report, &mut std::io::stdout().lock())?;
+    let code = if holds && report.holds() { exit::OK } else { exit::FAULTY };
+    if exit_after_audit || code != exit::OK {
+        return Ok(code);
+    }
+
+    let server = scene.start()?;
+    println!("\n4. Started again from the journal. Try it; Ctrl-C ends it.\n");
+    print_lines(&scene, &config)?;
+    wait(server)?;
+    Ok(code)
+}
+
+fn crowd(scene: &Scene, config: &Config, attempts: u64) -> anyhow::Result<bool> {
+    let Keys::Shared { secret, .. } = &config.auth.keys else { anyhow::bail!("the sample signs with a secret") };
+    let secret = std::str::from_utf8(secret.expose())?;
+    let plan = Plan {
+        target: scene.shopper,
+        attempts,
+        acks: Some(AcksFile { path: scene.acks.clone(), append: false }),
+        ..Plan::new(ACTIVITY, secret)
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let report = runtime.block_on(loadtest::run(&plan, loadtest::bar()))?;
+    println!("{}", report.table());
+    Ok(report.holds())
+}
+
+fn print_lines(scene: &Scene, config: &Config) -> anyhow::Result<()> {
+    let now = Clock::start(UnixMillis(0)).now_ms();
+    let ttl = std::time::Duration::from_secs(24 * 3600);
+    let mint = |user, role| token::mint(&config.auth, token::Ask { user, role, ttl }, now);
+    let (you, operator) = (mint(YOU, None)?, mint(OPERATOR, Some("operator"))?);
+    let Scene { shopper, operator: desk, .. } = scene;
+    println!(
+        "\
+API pages   http://{desk}/docs/
+Metrics     http://{desk}/metrics
+Ready?      http://{shopper}/readyz
+
+SHOPPER={you}
+OPERATOR={operator}
+
+# what is on sale, and what is left
+curl -s -H \"Authorization: Bearer $SHOPPER\" http://{shopper}/v1/activities/{ACTIVITY}
+# one unit more, live
+curl -s -H \"Authorization: Bearer $OPERATOR\" -H 'Content-Type: application/json' \\
+  -d '{{\"sku_id\":\"{SKU}\",\"add\":1}}' http://{desk}/admin/v1/activities/{ACTIVITY}/stock
+# buy it; send the same line again, and the same order comes back
+curl -s -H \"Authorization: Bearer $SHOPPER\" -H 'Content-Type: application/json' -H 'Idempotency-Key: mine-1' \\
+  -d '{{\"sku_id\":\"{SKU}\",\"quantity\":1,\"ref\":\"demo\"}}' http://{shopper}/v1/flash-sales/{ACTIVITY}/orders
+# the sale's numbers
+curl -s -H \"Authorization: Bearer $OPERATOR\" http://{desk}/admin/v1/activities/{ACTIVITY}/stats
+"
+    );
+    Ok(())
+}
+
+/// Waits for Ctrl-C, which the terminal sends to the server as well; SIGTERM is passed on. Either way the server stops
+/// cleanly before this returns.
+fn wait(server: Server) -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let asked_to_stop = runtime.block_on(async {
+        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        tokio::select! {
+            _ = interrupt.recv() => anyhow::Ok(false),
+            _ = terminate.recv() => anyhow::Ok(true),
+        }
+    })?;
+    let _ended = if asked_to_stop { server.stop()? } else { server.wait()? };
+    Ok(())
+}

@@ -1,0 +1,186 @@
+//! `doorbuster journal`: a journal's events as JSON lines, with names and ids as people know them.
+
+use std::collections::HashMap;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::exit;
+use crate::catalog;
+use crate::clock::Clock;
+use crate::config;
+use crate::domain::event::{Author, Change, StockChange, Switch};
+use crate::domain::slots::Slots;
+use crate::domain::{Definition, Entry, Event};
+use crate::ids::{ActivityId, OrderId, Seq, ShardId, SkuId, SkuIndex, UnixMillis};
+use crate::persist::{self, DataDirLock, Tail};
+
+/// Which events to print.
+#[derive(Clone, Copy, Debug)]
+pub struct Range {
+    /// From this one on.
+    pub from: Seq,
+    /// Up to and with this one.
+    pub to: Seq,
+    /// Only of this activity.
+    pub activity: Option<ActivityId>,
+}
+
+/// Prints the events; gives the exit code: 0, or 2 where the journal could not be read.
+#[must_use]
+pub fn run(config_file: &Path, range: Range) -> u8 {
+    let config = match config::load(config_file, std::env::vars_os()) {
+        Ok(config) => config,
+        Err(faults) => {
+            faults.iter().for_each(|fault| eprintln!("{fault}"));
+            return exit::CANNOT;
+        }
+    };
+    match print(&config.data_dir, range, &mut BufWriter::new(io::stdout().lock())) {
+        Ok(()) => exit::OK,
+        Err(error) => match error.downcast_ref::<io::Error>() {
+            // The reader has seen enough, as in `doorbuster journal | head`.
+            Some(error) if error.kind() == io::ErrorKind::BrokenPipe => exit::OK,
+            _ => {
+                eprintln!("doorbuster: journal: {error:#}");
+                exit::CANNOT
+            }
+        },
+    }
+}
+
+/// Writes the events of a journal that no server is using to `out`.
+///
+/// # Errors
+/// Where the journal cannot be read or `out` not be written; the events before a damaged record are written.
+pub fn print(data_dir: &Path, range: Range, out: &mut impl Write) -> anyhow::Result<()> {
+    anyhow::ensure!(data_dir.is_dir(), "there is no data directory {}", data_dir.display());
+    let _lock = DataDirLock::take(data_dir, Clock::start(UnixMillis(0)).now_ms())?;
+    let copy = persist::open_copy_read_only(data_dir)?;
+    let mut names = Names::default();
+    let mut written = Ok(());
+    persist::replay(&copy, Tail::START, Seq(u64::MAX), |seq, entry| {
+        names.learn(&entry);
+        let wanted = (range.from..=range.to).contains(&seq)
+            && range.activity.is_none_or(|activity| names.activity(entry.shard) == Some(activity));
+        if wanted && written.is_ok() {
+            written = writeln!(out, "{}", names.line(seq, &entry));
+        }
+    })?;
+    written?;
+    out.flush()?;
+    Ok(())
+}
+
+/// What the shards' numbers and SKUs' indexes stand for, as of the event last seen.
+#[derive(Default)]
+struct Names(HashMap<ShardId, (ActivityId, Vec<SkuId>)>);
+
+impl Names {
+    fn learn(&mut self, entry: &Entry) {
+        let definition: &Definition = match &entry.event {
+            Event::ActivityDefined(event) => {
+                self.0.insert(entry.shard, (event.activity_id, Vec::new()));
+                &event.definition
+            }
+            Event::ActivityRedefined(event) => &event.definition,
+            _ => return,
+        };
+        if let Some((_, skus)) = self.0.get_mut(&entry.shard) {
+            for sku in &definition.skus {
+                if !skus.contains(&sku.sku_id) {
+                    skus.push(sku.sku_id.clone());
+                }
+            }
+        }
+    }
+
+    fn activity(&self, shard: ShardId) -> Option<ActivityId> {
+        self.0.get(&shard).map(|(activity, _)| *activity)
+    }
+
+    fn sku(&self, shard: ShardId, index: SkuIndex) -> Value {
+        let skus = self.0.get(&shard).map(|(_, skus)| skus);
+        json!(skus.and_then(|skus| skus.get(usize::from(index.0))))
+    }
+
+    fn line(&self, seq: Seq, entry: &Entry) -> Value {
+        let mut line = json!({
+            "seq": seq,
+            "at_ms": entry.at_ms,
+            "shard": entry.shard,
+            "activity_id": self.activity(entry.shard).map(|id| id.to_string()),
+        });
+        let order_id = |number: u32| OrderId::new(entry.shard, number).to_string();
+        let (event, fields) = match &entry.event {
+            Event::OrderPlaced(event) => (
+                "order_placed",
+                json!({
+                    "order_id": order_id(event.order),
+                    "user_id": event.user.to_string(),
+                    "sku_id": self.sku(entry.shard, event.sku),
+                    "slots": event.slots.iter().collect::<Vec<_>>(),
+                    "amount_cents": event.amount_cents,
+                    "expires_at_ms": event.expires_at_ms,
+                    "key_digest": event.key.map(|key| key.to_string()),
+                    "ref": event.reference,
+                }),
+            ),
+            Event::OrderCancelled(event) => ("order_cancelled", json!({ "order_id": order_id(event.order) })),
+            Event::HoldsExpired(event) => {
+                let ids: Vec<String> = event.orders.iter().map(|number| order_id(*number)).collect();
+                ("holds_expired", json!({ "order_ids": ids }))
+            }
+            Event::ActivityDefined(event) => (
+                "activity_defined",
+                json!({
+                    "definition": catalog::to_json(&event.definition),
+                    "from_catalog": event.from_catalog,
+                    "change": change(&event.change),
+                }),
+            ),
+            Event::ActivityRedefined(event) => (
+                "activity_redefined",
+                json!({
+                    "version": event.version,
+                    "definition": catalog::to_json(&event.definition),
+                    "from_catalog": event.catalog.is_some(),
+                    "stock": event.stock.iter().map(|change| self.stock(entry.shard, change)).collect::<Vec<_>>(),
+                    "change": change(&event.change),
+                }),
+            ),
+            Event::SaleSwitched(event) => {
+                let to = match event.to {
+                    Switch::Paused => "paused",
+                    Switch::Resumed => "resumed",
+                    Switch::Closed => "closed",
+                };
+                ("sale_switched", json!({ "to": to, "change": change(&event.change) }))
+            }
+        };
+        line["event"] = json!(event);
+        if let (Value::Object(line), Value::Object(fields)) = (&mut line, fields) {
+            line.extend(fields);
+        }
+        line
+    }
+
+    fn stock(&self, shard: ShardId, change: &StockChange) -> Value {
+        let ranges = |slots: &Slots| -> Vec<[u32; 2]> {
+            slots.ranges().iter().map(|range| [range.first, range.last()]).collect()
+        };
+        match change {
+            StockChange::Added { sku, slots } => json!({ "sku_id": self.sku(shard, *sku), "added": ranges(slots) }),
+            StockChange::Removed { sku, slots } => json!({ "sku_id": self.sku(shard, *sku), "removed": ranges(slots) }),
+        }
+    }
+}
+
+fn change(change: &Change) -> Value {
+    let by = match change.by {
+        Author::Operator(user) => json!({ "operator": user.to_string() }),
+        Author::StartUp => json!("start-up"),
+    };
+    json!({ "change_id": change.change_id, "by": by })
+}

@@ -1,0 +1,232 @@
+//! A running server, put together: journal, actors, listeners. `serve` runs one on sled; tests run one on whatever
+//! journal and clock they like, with real sockets.
+//!
+//! ```text
+//!  bind listeners (503 recovering) ─▶ open journal ─▶ replay ─▶ clock ─▶ writer ─▶ actors ─▶ catalogue ─▶ ready
+//!  drain ─▶ stop listeners ─▶ stop actors ─▶ stop the writer, cleanly
+//! ```
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::web::Data;
+
+use crate::actors::desk::{By, Reloaded};
+use crate::actors::{Answer, House, Readiness, Recovered, Settings, ask, recovery};
+use crate::clock::{Clock, SLEW_EVERY};
+use crate::config::Config;
+use crate::domain::event::Author;
+use crate::http::{Bound, State, Verifier, bind};
+use crate::ids::{Seq, UnixMillis};
+use crate::persist::{self, DurableGroup, Journal, Observe, Options, Tail, Writer, free_bytes};
+use crate::telemetry::Metrics;
+
+/// How often the disk's free space is looked at.
+const STORAGE_LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Why a process did not come up.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A key of `[auth]` does not fit its algorithm.
+    #[error("auth: {0}")]
+    Auth(#[from] jsonwebtoken::errors::Error),
+    /// A listener's address cannot be had.
+    #[error("{0}")]
+    Listen(#[from] std::io::Error),
+    /// The journal cannot be used.
+    #[error("{0}")]
+    Journal(#[from] persist::Error),
+    /// The journal is whole and holds an event that cannot be.
+    #[error("{0}")]
+    Unfit(#[from] recovery::Unfit),
+}
+
+/// Listeners that answer `recovering`, before there are actors.
+pub struct Front {
+    /// What the handlers use.
+    pub state: Data<State>,
+    /// The sockets.
+    pub bound: Bound,
+}
+
+/// A server that takes orders.
+pub struct Process {
+    /// The actors.
+    pub house: House,
+    /// The process clock.
+    pub clock: Clock,
+    writer: Writer<ask::Ack>,
+}
+
+impl Front {
+    /// Binds the listeners.
+    ///
+    /// # Errors
+    /// [`Error::Auth`], [`Error::Listen`].
+    pub fn bind(config: &Config, instance: String) -> Result<Self, Error> {
+        let verifier = Verifier::new(&config.auth)?;
+        let metrics = Arc::new(Metrics::default());
+        let state = State::new(verifier, Readiness::default(), metrics, config.limits.clone(), instance);
+        let state = Data::new(state);
+        let bound = bind(config, state.clone())?;
+        Ok(Self { state, bound })
+    }
+}
+
+/// Folds a journal into the state of every shard.
+///
+/// # Errors
+/// [`Error::Journal`] for a record that does not hold, [`Error::Unfit`] for an event that cannot be.
+pub fn recover<R: persist::Read + ?Sized>(journal: &R) -> Result<Recovered, Error> {
+    let mut recovered = Recovered::default();
+    let mut unfit = None;
+    persist::replay(journal, Tail::START, Seq(u64::MAX), |seq, entry| {
+        if unfit.is_none() {
+            unfit = recovered.take(seq, &entry).err();
+        }
+    })?;
+    match unfit {
+        Some(unfit) => Err(unfit.into()),
+        None => Ok(recovered),
+    }
+}
+
+impl Process {
+    /// Starts the actors on a recovered journal, applies the catalogue, and opens the listeners to traffic. Runs inside
+    /// an actix system. `on_fault` is told when the journal fails; nothing is acknowledged from then on.
+    ///
+    /// # Errors
+    /// [`Error::Journal`] where the writer's thread cannot be started.
+    pub async fn open<J: Journal + 'static>(
+        config: &Config,
+        state: &Data<State>,
+        journal: J,
+        recovered: Recovered,
+        clock: Clock,
+        on_fault: impl FnOnce(persist::Error) + Send + 'static,
+    ) -> Result<Self, Error> {
+        let metrics = Arc::clone(&state.metrics);
+        let writer = Writer::spawn(
+            journal,
+            Options {
+                queue_submissions_max: config.limits.journal_queue,
+                observe: Box::new(Counted(Arc::clone(&metrics))),
+                on_fault: Box::new(on_fault),
+            },
+        )?;
+        let settings = Settings {
+            journal: writer.handle(),
+            clock: clock.clone(),
+            readiness: state.readiness.clone(),
+            catalog_dir: config.catalog.dir.clone(),
+            mailbox: config.limits.shard_mailbox,
+            arbiters: std::thread::available_parallelism().map_or(1, usize::from),
+        };
+        let house = House::open(settings, recovered);
+
+        look_at_storage(&config.data_dir, config.journal.min_free_bytes, state);
+        let by = By { author: Author::StartUp, key: None };
+        // The door is shut while the catalogue is applied, but the desk has to get through it.
+        state.readiness.ready();
+        let (reloaded, strays) = house.desk.reload_all(by, false).await;
+        let faults: Vec<String> = reloaded
+            .into_iter()
+            .filter_map(|(activity_id, outcome)| Some(format!("catalog {activity_id}: {}", fault(outcome)?)))
+            .chain(strays.iter().map(|stray| format!("catalog: {stray}")))
+            .collect();
+        for fault in &faults {
+            tracing::warn!(fault, "a catalogue entry was skipped");
+        }
+        state.readiness.set_catalog_faults(faults);
+
+        let (handle, gauged) = (writer.handle(), clock.clone());
+        state.open(house.router.clone(), house.desk.clone(), move |metrics| {
+            metrics.journal_queue.set(i64::try_from(handle.depth()).unwrap_or(i64::MAX));
+            #[expect(clippy::cast_precision_loss, reason = "a gauge in seconds; no gap is 2^53 ms")]
+            metrics.clock_gap_seconds.set(gauged.gap_ms() as f64 / 1_000.0);
+        });
+        tend(config, state.clone(), clock.clone());
+        Ok(Self { house, clock, writer })
+    }
+
+    /// Stops the actors, makes everything durable, and closes the journal. The listeners have stopped before.
+    ///
+    /// # Errors
+    /// Where the journal could not be closed cleanly; nothing acknowledged is lost.
+    pub fn close(self) -> Result<Tail, persist::Error> {
+        self.house.close();
+        self.writer.stop()
+    }
+}
+
+/// What went wrong with one catalogue entry at start-up, if anything.
+fn fault(outcome: Reloaded) -> Option<String> {
+    match outcome {
+        Reloaded::Faulty(faults) => {
+            let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+            Some(faults.join("; "))
+        }
+        Reloaded::Read(Answer::Refused(refused)) => Some(format!("{:?}", refused.reason)),
+        Reloaded::Read(_) | Reloaded::Absent => None,
+    }
+}
+
+/// What a server does by the clock, beside its work.
+fn tend(config: &Config, state: Data<State>, clock: Clock) {
+    actix::spawn(async move {
+        let mut every = actix_web::rt::time::interval(SLEW_EVERY);
+        loop {
+            every.tick().await;
+            clock.slew();
+        }
+    });
+    let (data_dir, min_free_bytes) = (config.data_dir.clone(), config.journal.min_free_bytes);
+    actix::spawn(async move {
+        let mut every = actix_web::rt::time::interval(STORAGE_LOOK_EVERY);
+        loop {
+            every.tick().await;
+            look_at_storage(&data_dir, min_free_bytes, &state);
+            state.forget_quiet_users();
+        }
+    });
+}
+
+fn look_at_storage(data_dir: &PathBuf, min_free_bytes: u64, state: &State) {
+    match free_bytes(data_dir) {
+        Ok(free) => {
+            let (was_low, is_low) = (state.readiness.is_storage_low(), free < min_free_bytes);
+            if was_low != is_low {
+                tracing::warn!(free, min_free_bytes, is_low, "storage: new orders are refused while it is low");
+            }
+            state.readiness.set_storage_low(is_low);
+            state.metrics.storage_free_bytes.set(i64::try_from(free).unwrap_or(i64::MAX));
+        }
+        Err(error) => tracing::warn!(%error, "the disk's free space cannot be read"),
+    }
+}
+
+/// Counts groups for `/metrics`.
+struct Counted(Arc<Metrics>);
+
+impl Observe for Counted {
+    fn group(&mut self, group: &DurableGroup) {
+        let metrics = &self.0;
+        metrics.journal_records.inc();
+        metrics.journal_events.inc_by(u64::from(group.events));
+        metrics.journal_bytes.inc_by(group.bytes as u64);
+        metrics.journal_append_seconds.observe(group.append.as_secs_f64());
+        metrics.journal_group_events.observe(f64::from(group.events));
+    }
+}
+
+/// The process clock for a journal that ends at `last_at_ms`.
+#[must_use]
+pub fn clock(last_at_ms: UnixMillis) -> Clock {
+    let clock = Clock::start(last_at_ms);
+    let gap_ms = clock.gap_ms();
+    if gap_ms < -1_000 {
+        tracing::warn!(gap_ms, "wall time is before the journal's last event; time goes on from there");
+    }
+    clock
+}
