@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
 pub const SECRET: &str = "a secret of at least thirty-two bytes";
@@ -87,20 +88,41 @@ enum Reply {
 
 /// Opens a shop with `stock` units of SKU 2001 in activity 1001, and sends a crowd that `adjust` makes.
 pub fn crowd_at(bug: Bug, stock: u64, adjust: impl FnOnce(&mut Plan)) -> (Report, Arc<Shop>) {
+    let (runtime, plan, shop) = opened(bug, stock, adjust);
+    let report = runtime.block_on(loadtest::run(&plan, loadtest::silent()));
+    (report.expect("the run can be made"), shop)
+}
+
+/// The same, but the crowd is dropped as soon as it has told of an order.
+pub fn dropped_after_first_order(adjust: impl FnOnce(&mut Plan)) -> Arc<Shop> {
+    let (runtime, plan, shop) = opened(Bug::None, 1_000_000, adjust);
+    let seen = Arc::new(tokio::sync::Notify::new());
+    let tell = seen.clone();
+    runtime.block_on(async move {
+        let progress = Arc::new(move |now: &loadtest::Snapshot| {
+            if now.accepted > 0 {
+                tell.notify_one();
+            }
+        });
+        let running = tokio::spawn(async move { loadtest::run(&plan, progress).await.map(|_| ()) });
+        seen.notified().await;
+        running.abort();
+        assert!(running.await.expect_err("dropped").is_cancelled());
+    });
+    shop
+}
+
+fn opened(bug: Bug, stock: u64, adjust: impl FnOnce(&mut Plan)) -> (Runtime, Plan, Arc<Shop>) {
     let books = Books { free: (1..=stock).collect(), ..Books::default() };
     let shop = Arc::new(Shop { bug, books: Mutex::new(books) });
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    let serving = shop.clone();
-    let report = runtime.block_on(async move {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("bound");
-        tokio::spawn(open(serving, listener, address));
-        let mut plan = Plan { target: address, attempts: 2000, connections: 16, ..Plan::new(1001, SECRET) };
-        adjust(&mut plan);
-        loadtest::run(&plan, loadtest::silent()).await.expect("the run can be made")
-    });
-    (report, shop)
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    runtime.spawn(open(shop.clone(), listener, address));
+    let mut plan = Plan { target: address, attempts: 2000, connections: 16, ..Plan::new(1001, SECRET) };
+    adjust(&mut plan);
+    (runtime, plan, shop)
 }
 
 async fn open(shop: Arc<Shop>, mut listener: TcpListener, address: SocketAddr) {
