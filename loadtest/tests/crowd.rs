@@ -71,7 +71,7 @@ fn nothing_is_lost(bug: Bug) {
     let path = dir.path().join("acks.jsonl");
     let (report, shop) = crowd_at(bug, 300, |plan| {
         plan.ride_out = Duration::from_secs(30);
-        plan.shares = Shares { repeat: 0.3, poll: 0.3, revisit: 1.0, ..Shares::PLAIN };
+        plan.shares = Shares { double_click: 0.3, repeat: 0.3, poll: 0.3, revisit: 1.0, ..Shares::PLAIN };
         plan.acks = Some(AcksFile { path: path.clone(), append: false });
     });
     assert!(report.holds(), "{}", report.table());
