@@ -78,7 +78,8 @@ pub fn dropped_after_first_order(adjust: impl FnOnce(&mut Plan)) -> Arc<Shop> {
     shop
 }
 
-fn opened(bug: Bug, stock: u64, adjust: impl FnOnce(&mut Plan)) -> (Runtime, Plan, Arc<Shop>) {
+/// An open shop on a runtime of its own, and a plan for it.
+pub fn opened(bug: Bug, stock: u64, adjust: impl FnOnce(&mut Plan)) -> (Runtime, Plan, Arc<Shop>) {
     let books = Books { free: (1..=stock).collect(), ..Books::default() };
     let shop = Arc::new(Shop { bug, books: Mutex::new(books) });
     let runtime =
