@@ -28,7 +28,7 @@
 //! | `connection`, `request`, `reply`, `code` | HTTP: bytes out, bytes in, their meaning |
 //! | `token` | minting |
 //! | `acks` | the synced log of acknowledgements |
-//! | `tally`, `report`, `progress` | counts, the table, the bar |
+//! | `tally`, `report`, `table`, `progress` | counts, their sum, the same for people, the bar |
 
 mod acks;
 mod code;
@@ -44,6 +44,7 @@ mod report;
 mod request;
 mod schedule;
 mod shopper;
+mod table;
 mod tally;
 mod token;
 mod visit;
@@ -52,5 +53,5 @@ mod worker;
 pub use crowd::run;
 pub use plan::{AcksFile, Auth, Mode, Plan, Shares};
 pub use progress::{Progress, bar, silent};
-pub use report::{Acks, Latency, Pace, Phase, Report, SkuReport, ViolationReport};
+pub use report::{Acks, Latecomers, Latency, Pace, Phase, Report, SkuReport, ViolationReport};
 pub use tally::Snapshot;

@@ -36,14 +36,14 @@ const SECRET_VARIABLE: &str = "DOORBUSTER_AUTH__SECRET";
 #[derive(Parser)]
 #[command(name = "crowd", version, verbatim_doc_comment, max_term_width = 110)]
 struct Cli {
-    /// The shopper listener, HOST:PORT
-    #[arg(long, default_value = "127.0.0.1:8080")]
+    /// The shopper listener
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
     target: String,
     /// Allow a target that is not this machine: you say that the host is yours to load
     #[arg(long)]
     i_own_this_host: bool,
     /// The flash sale's activity id
-    #[arg(long, default_value_t = 1001)]
+    #[arg(long, value_name = "ID", default_value_t = 1001)]
     activity: u64,
     /// A SKU to ask for; may be given several times [default: all of the activity]
     #[arg(long)]
@@ -130,31 +130,31 @@ struct Habits {
     #[arg(long, value_name = "N:WEIGHT,…", default_value = "1:1")]
     quantity: String,
     /// Send an Idempotency-Key
-    #[arg(long, default_value_t = Shares::default().key)]
+    #[arg(long, value_name = "SHARE", default_value_t = Shares::default().key)]
     key: f64,
     /// Click twice: one keyed request at once on two connections
-    #[arg(long, default_value_t = Shares::default().double_click)]
+    #[arg(long, value_name = "SHARE", default_value_t = Shares::default().double_click)]
     double_click: f64,
     /// Ask again with the same key and body
-    #[arg(long, default_value_t = Shares::default().repeat)]
+    #[arg(long, value_name = "SHARE", default_value_t = Shares::default().repeat)]
     repeat: f64,
     /// Winners who ask again without the key
-    #[arg(long, default_value_t = Shares::default().repeat_without_key)]
+    #[arg(long, value_name = "SHARE", default_value_t = Shares::default().repeat_without_key)]
     repeat_without_key: f64,
     /// Winners who use their key for another body
-    #[arg(long, default_value_t = Shares::default().other_body)]
+    #[arg(long, value_name = "SHARE", default_value_t = Shares::default().other_body)]
     other_body: f64,
     /// Poll for the result
-    #[arg(long, default_value_t = Shares::default().poll)]
+    #[arg(long, value_name = "SHARE", default_value_t = Shares::default().poll)]
     poll: f64,
     /// Winners who cancel, so that others can win
-    #[arg(long, default_value_t = Shares::default().cancel)]
+    #[arg(long, value_name = "SHARE", default_value_t = Shares::default().cancel)]
     cancel: f64,
     /// Shoppers who come when the rush is over, on top
-    #[arg(long, default_value_t = Shares::default().latecomers)]
+    #[arg(long, value_name = "SHARE", default_value_t = Shares::default().latecomers)]
     latecomers: f64,
     /// Winners who come back when the rush is over and look for their order
-    #[arg(long, default_value_t = Shares::default().revisit)]
+    #[arg(long, value_name = "SHARE", default_value_t = Shares::default().revisit)]
     revisit: f64,
 }
 

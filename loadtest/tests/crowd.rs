@@ -71,7 +71,7 @@ fn nothing_is_lost(bug: Bug) {
     let path = dir.path().join("acks.jsonl");
     let (report, shop) = crowd_at(bug, 300, |plan| {
         plan.ride_out = Duration::from_secs(30);
-        plan.shares = Shares { repeat: 0.3, poll: 0.3, revisit: 1.0, ..Shares::PLAIN };
+        plan.shares = Shares { double_click: 0.3, repeat: 0.3, poll: 0.3, revisit: 1.0, ..Shares::PLAIN };
         plan.acks = Some(AcksFile { path: path.clone(), append: false });
     });
     assert!(report.holds(), "{}", report.table());
@@ -132,4 +132,24 @@ fn an_acknowledgement_has_exactly_the_fields_that_the_audit_reads() {
         kinds.insert(line["kind"].clone());
     }
     assert_eq!(kinds.len(), 2);
+}
+
+/// The caller goes away in the middle, as `ctrl-c` does: the crowd stops, and the log is whole up to there.
+#[test]
+fn a_crowd_that_is_dropped_in_the_middle_leaves_its_log_whole() {
+    let dir = tempfile::tempdir().expect("a place for the log");
+    let path = dir.path().join("acks.jsonl");
+    let shop = shop::dropped_after_first_order(|plan| {
+        plan.attempts = u64::MAX >> 1;
+        plan.shares = Shares::PLAIN;
+        plan.acks = Some(AcksFile { path: path.clone(), append: false });
+    });
+    let text = std::fs::read_to_string(&path).expect("the log");
+    assert!(text.ends_with('\n'));
+    let sold = &shop.books.lock().expect("closed").orders;
+    for line in text.lines() {
+        let line: Value = serde_json::from_str(line).expect("no line is torn");
+        let id: u64 = line["order_id"].as_str().expect("an id").parse().expect("decimal");
+        assert!(sold.contains_key(&id));
+    }
 }

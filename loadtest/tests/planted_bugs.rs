@@ -18,7 +18,12 @@ fn is_found(bug: Bug, rule: &str) {
 
 #[test]
 fn a_slot_sold_to_two_users_is_found() {
-    is_found(Bug::SlotTwice, "S2");
+    is_found(Bug::SlotTwice, "S2: no slot");
+}
+
+#[test]
+fn more_sold_than_there_is_is_found() {
+    is_found(Bug::Oversells, "S2: no more");
 }
 
 #[test]
@@ -34,6 +39,21 @@ fn a_repeated_key_that_makes_a_second_order_is_found() {
 #[test]
 fn a_replay_that_names_another_order_is_found() {
     is_found(Bug::ReplayNamesAnother, "U3");
+}
+
+#[test]
+fn a_repeated_key_that_is_refused_is_found() {
+    is_found(Bug::ReplayRefused, "contract: refusals");
+}
+
+#[test]
+fn an_order_for_another_sku_is_found() {
+    is_found(Bug::WrongSku, "contract: an order is");
+}
+
+#[test]
+fn a_new_order_that_is_not_held_is_found() {
+    is_found(Bug::NewOrderPaid, "contract: a new order");
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test uses its own part")]
 
+mod bug;
+
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -12,48 +14,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
+
+pub use bug::Bug;
 
 pub const SECRET: &str = "a secret of at least thirty-two bytes";
 const EXPIRES_AT_MS: u64 = 9_000_000_000_000;
-
-/// What is wrong with the shop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bug {
-    None,
-    /// A slot is not taken off the shelf.
-    SlotTwice,
-    /// Every order has the same id.
-    OrderIdTwice,
-    /// A repeat of a key makes a new order.
-    KeyForgotten,
-    /// A repeat of a key names another order.
-    ReplayNamesAnother,
-    /// A used key with another body is accepted as a replay.
-    ReuseAccepted,
-    /// The per-user limit is not looked at.
-    LimitForgotten,
-    /// Newcomers are told that they reached the limit.
-    LimitForEveryone,
-    /// The poll never finds an order.
-    PollForgets,
-    /// Every tenth order is answered 500.
-    InternalError,
-    /// Ids are JSON numbers.
-    NumericId,
-    /// `sold_out` comes as plain JSON.
-    NotAProblem,
-    /// One cent too much.
-    WrongAmount,
-    /// Cancelling leaves the order held.
-    CancelForgotten,
-    /// Every seventh order request is decided and then the connection is closed without a reply.
-    LosesReplies,
-    /// At the hundredth order request the shop dies with all its connections, and comes back remembering everything.
-    CrashesOnce,
-    /// It says that it has ended and sells on.
-    SellsAfterTheEnd,
-}
 
 /// The shop's books.
 #[derive(Default)]
@@ -87,20 +54,42 @@ enum Reply {
 
 /// Opens a shop with `stock` units of SKU 2001 in activity 1001, and sends a crowd that `adjust` makes.
 pub fn crowd_at(bug: Bug, stock: u64, adjust: impl FnOnce(&mut Plan)) -> (Report, Arc<Shop>) {
+    let (runtime, plan, shop) = opened(bug, stock, adjust);
+    let report = runtime.block_on(loadtest::run(&plan, loadtest::silent()));
+    (report.expect("the run can be made"), shop)
+}
+
+/// The same, but the crowd is dropped as soon as it has told of an order.
+pub fn dropped_after_first_order(adjust: impl FnOnce(&mut Plan)) -> Arc<Shop> {
+    let (runtime, plan, shop) = opened(Bug::None, 1_000_000, adjust);
+    let seen = Arc::new(tokio::sync::Notify::new());
+    let tell = seen.clone();
+    runtime.block_on(async move {
+        let progress = Arc::new(move |now: &loadtest::Snapshot| {
+            if now.accepted > 0 {
+                tell.notify_one();
+            }
+        });
+        let running = tokio::spawn(async move { loadtest::run(&plan, progress).await.map(|_| ()) });
+        seen.notified().await;
+        running.abort();
+        assert!(running.await.expect_err("dropped").is_cancelled());
+    });
+    shop
+}
+
+/// An open shop on a runtime of its own, and a plan for it.
+pub fn opened(bug: Bug, stock: u64, adjust: impl FnOnce(&mut Plan)) -> (Runtime, Plan, Arc<Shop>) {
     let books = Books { free: (1..=stock).collect(), ..Books::default() };
     let shop = Arc::new(Shop { bug, books: Mutex::new(books) });
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    let serving = shop.clone();
-    let report = runtime.block_on(async move {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("bound");
-        tokio::spawn(open(serving, listener, address));
-        let mut plan = Plan { target: address, attempts: 2000, connections: 16, ..Plan::new(1001, SECRET) };
-        adjust(&mut plan);
-        loadtest::run(&plan, loadtest::silent()).await.expect("the run can be made")
-    });
-    (report, shop)
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    runtime.spawn(open(shop.clone(), listener, address));
+    let mut plan = Plan { target: address, attempts: 2000, connections: 16, ..Plan::new(1001, SECRET) };
+    adjust(&mut plan);
+    (runtime, plan, shop)
 }
 
 async fn open(shop: Arc<Shop>, mut listener: TcpListener, address: SocketAddr) {
@@ -199,8 +188,9 @@ impl Shop {
         let parts: Vec<_> = ask.path.trim_start_matches("/v1/").split(['/', '?']).collect();
         match (ask.method.as_str(), parts.as_slice()) {
             ("GET", ["activities", "1001"]) => {
-                let sku =
-                    json!({"sku_id": "2001", "title": "Phone", "price_cents": 199_900, "stock": 1000, "remaining": 0});
+                let whole = books.free.len() + books.orders.len();
+                let stock = if self.bug == Bug::Oversells { whole / 2 } else { whole };
+                let sku = json!({"sku_id": "2001", "title": "Phone", "price_cents": 199_900, "stock": stock});
                 Reply::Json(200, json!({"activity_id": "1001", "kind": "flash_sale", "skus": [sku]}), false)
             }
             ("POST", ["flash-sales", "1001", "orders"]) => {
@@ -227,6 +217,9 @@ impl Shop {
         if let Some((body, id)) = known.filter(|_| self.bug != Bug::KeyForgotten) {
             if *body != ask.body && self.bug != Bug::ReuseAccepted {
                 return problem(422, "idempotency_key_reused");
+            }
+            if self.bug == Bug::ReplayRefused {
+                return problem(409, "sold_out");
             }
             let mut order = books.orders[id].clone();
             if self.bug == Bug::ReplayNamesAnother {
@@ -261,8 +254,11 @@ impl Shop {
         if let Some(key) = &ask.key {
             books.keys.insert((ask.user, key.clone()), (ask.body.clone(), id));
         }
-        if self.bug == Bug::NumericId {
-            order["order_id"] = json!(id);
+        match self.bug {
+            Bug::NumericId => order["order_id"] = json!(id),
+            Bug::WrongSku => order["sku_id"] = json!("2002"),
+            Bug::NewOrderPaid => order["state"] = json!("paid"),
+            _ => {}
         }
         Reply::Json(201, order, false)
     }

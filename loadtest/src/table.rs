@@ -1,0 +1,113 @@
+//! The report for people: a table of outcomes, a table of latencies, and what else there is to say.
+
+use comfy_table::presets::UTF8_FULL_CONDENSED;
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
+
+use crate::report::{Latecomers, Report};
+
+impl Report {
+    /// The report for people, several lines of text.
+    #[must_use]
+    pub fn table(&self) -> String {
+        let mut text = format!("{}\n{}\n", self.outcomes(), self.latencies());
+        for line in self.remarks() {
+            text.push_str(&line);
+            text.push('\n');
+        }
+        text
+    }
+
+    fn outcomes(&self) -> Table {
+        let mut table = table(&["outcome", "requests"]);
+        let mut row = |name: &str, count: u64| {
+            table.add_row([Cell::new(name), Cell::new(thousands(count)).set_alignment(CellAlignment::Right)]);
+        };
+        row("asked", self.asked);
+        row("accepted", self.accepted);
+        for (name, count) in [("replayed", self.replayed), ("cancelled", self.cancelled), ("polled", self.polled)] {
+            if count > 0 {
+                row(name, count);
+            }
+        }
+        row("refused", self.refused_total());
+        for (code, count) in &self.refused {
+            row(&format!("  {code}"), *count);
+        }
+        if self.lost > 0 {
+            row("never answered", self.lost);
+        }
+        for (error, count) in &self.transport_errors {
+            row(&format!("  {error}"), *count);
+        }
+        row("violations", self.violations.iter().map(|violation| violation.count).sum());
+        table
+    }
+
+    fn latencies(&self) -> Table {
+        let mut table = table(&["latency", "count", "p50", "p99", "p99.9", "max"]);
+        for line in &self.latency {
+            let times = [line.p50_us, line.p99_us, line.p999_us, line.max_us].map(duration);
+            let cells = [thousands(line.count)].into_iter().chain(times);
+            let right = cells.map(|text| Cell::new(text).set_alignment(CellAlignment::Right));
+            table.add_row([Cell::new(line.outcome)].into_iter().chain(right));
+        }
+        table
+    }
+
+    fn remarks(&self) -> Vec<String> {
+        let rush = &self.rush;
+        let mut lines = vec![format!(
+            "{:.0} requests/s over {:.2} s on {} connections; the crowd itself took {:.1} µs of processor time a request",
+            rush.requests_per_s, rush.seconds, self.connections, rush.client_cpu_us
+        )];
+        if let Some(pace) = &self.pace {
+            lines.push(format!(
+                "due at {:.0} requests/s, latency counted from then; sent late by {} (p50), {} (p99)",
+                pace.rate,
+                duration(pace.late_p50_us),
+                duration(pace.late_p99_us)
+            ));
+        }
+        for sku in &self.skus {
+            lines.push(format!("sku {}: {} of {} units held by these shoppers", sku.sku_id, sku.held, sku.stock));
+        }
+        if self.latecomers.came + self.revisited > 0 {
+            let Latecomers { came, accepted: got } = self.latecomers;
+            let back = self.revisited;
+            lines.push(format!("afterwards: {came} latecomers came and {got} got something; {back} winners came back and found their order"));
+        }
+        if self.retries > 0 {
+            lines.push(format!("rode out outages with {} further tries, same request, same key", self.retries));
+        }
+        if let Some(acks) = &self.acks {
+            lines.push(format!("{} acknowledgements on disk in {}", acks.lines, acks.file.display()));
+        }
+        lines.push(format!("seed {}, users from {}", self.seed, self.first_user));
+        for violation in &self.violations {
+            lines.push(format!("VIOLATION {} ({} times)", violation.rule, violation.count));
+            lines.extend(violation.examples.iter().map(|example| format!("  {example}")));
+        }
+        lines
+    }
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(header.iter().map(Cell::new));
+    table
+}
+
+fn duration(us: f64) -> String {
+    match us {
+        us if us < 1000.0 => format!("{us:.0} µs"),
+        us if us < 1_000_000.0 => format!("{:.2} ms", us / 1000.0),
+        us => format!("{:.2} s", us / 1_000_000.0),
+    }
+}
+
+fn thousands(count: u64) -> String {
+    let digits = count.to_string();
+    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
+    groups.join(",")
+}

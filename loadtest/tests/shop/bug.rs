@@ -1,0 +1,47 @@
+//! The bugs that can be planted in the shop.
+
+/// What is wrong with the shop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    None,
+    /// A slot is not taken off the shelf.
+    SlotTwice,
+    /// Every order has the same id.
+    OrderIdTwice,
+    /// A repeat of a key makes a new order.
+    KeyForgotten,
+    /// A repeat of a key names another order.
+    ReplayNamesAnother,
+    /// A used key with another body is accepted as a replay.
+    ReuseAccepted,
+    /// The per-user limit is not looked at.
+    LimitForgotten,
+    /// Newcomers are told that they reached the limit.
+    LimitForEveryone,
+    /// The poll never finds an order.
+    PollForgets,
+    /// Every tenth order is answered 500.
+    InternalError,
+    /// Ids are JSON numbers.
+    NumericId,
+    /// `sold_out` comes as plain JSON.
+    NotAProblem,
+    /// One cent too much.
+    WrongAmount,
+    /// Cancelling leaves the order held.
+    CancelForgotten,
+    /// Every seventh order request is decided and then the connection is closed without a reply.
+    LosesReplies,
+    /// At the hundredth order request the shop dies with all its connections, and comes back remembering everything.
+    CrashesOnce,
+    /// It says that it has ended and sells on.
+    SellsAfterTheEnd,
+    /// It has half of the stock that it sells.
+    Oversells,
+    /// The repeat of an accepted key is refused.
+    ReplayRefused,
+    /// Another SKU than the one asked for.
+    WrongSku,
+    /// An order is paid the moment it is accepted.
+    NewOrderPaid,
+}
