@@ -6,7 +6,7 @@
 //!  drain ─▶ stop listeners ─▶ stop actors ─▶ stop the writer, cleanly
 //! ```
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -192,7 +192,7 @@ fn tend(config: &Config, state: Data<State>, clock: Clock) {
     });
 }
 
-fn look_at_storage(data_dir: &PathBuf, min_free_bytes: u64, state: &State) {
+fn look_at_storage(data_dir: &Path, min_free_bytes: u64, state: &State) {
     match free_bytes(data_dir) {
         Ok(free) => {
             let (was_low, is_low) = (state.readiness.is_storage_low(), free < min_free_bytes);
