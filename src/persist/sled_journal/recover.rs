@@ -35,13 +35,16 @@ pub(super) fn open(layout: &Layout) -> Result<SledJournal, Error> {
         Some(mark) => !layout.aside.exists() && mark.holds(layout)?,
         None => false,
     };
-    let marks: Vec<Tail> = witnessed.into_iter().chain(mark.map(|mark| mark.tail)).collect();
     if !untouched {
         set_aside(layout)?;
     }
     // From here on the journal is open, and only a close makes it clean again.
     remove(&layout.clean)?;
-    let (engine, tail) = if untouched { open_untouched(layout, &marks)? } else { open_suspect(layout, &marks)? };
+    let stopped_at = mark.map(|mark| mark.tail);
+    let (engine, tail) = match stopped_at {
+        Some(stopped_at) if untouched => open_untouched(layout, stopped_at, witnessed)?,
+        _ => open_suspect(layout, &witnessed.into_iter().chain(stopped_at).collect::<Vec<_>>())?,
+    };
     ready(layout, engine, tail)
 }
 
@@ -63,14 +66,16 @@ fn create(layout: &Layout, witnessed: Option<Tail>) -> Result<SledJournal, Error
     ready(layout, engine, Tail::START)
 }
 
-/// After a clean stop, with every byte as it was: only the tail is compared, as the replay checks the rest.
-fn open_untouched(layout: &Layout, marks: &[Tail]) -> Result<(Engine, Tail), Error> {
+/// After a clean stop, with every byte as it was: only the tail is compared, as the replay checks the rest. The witness
+/// may be behind the mark, where a power cut came after the stop.
+fn open_untouched(layout: &Layout, stopped_at: Tail, witnessed: Option<Tail>) -> Result<(Engine, Tail), Error> {
     let engine = Engine::open(&layout.generation)?;
     let tail = engine.last()?;
-    match marks.iter().find(|mark| **mark != tail) {
-        None => Ok((engine, tail)),
+    match [Some(stopped_at), witnessed].into_iter().flatten().find(|mark| mark.seq >= tail.seq && *mark != tail) {
         Some(mark) if mark.seq > tail.seq => Err(Error::TailLost { tail: tail.seq, witness: mark.seq }),
         Some(mark) => Err(Error::Forked { witness: mark.seq }),
+        None if stopped_at.seq < tail.seq => Err(Error::Forked { witness: stopped_at.seq }),
+        None => Ok((engine, tail)),
     }
 }
 
