@@ -184,6 +184,23 @@ fn a_journal_whose_tail_is_gone_is_refused_with_both_numbers() {
 }
 
 #[test]
+fn a_journal_put_back_to_an_earlier_clean_stop_is_refused() {
+    let data = Data::new();
+    data.write_and_stop(10);
+    let early = Data::new();
+    copy_dir(&data.generation(), &early.generation());
+    let mark = fs::read(data.journal("clean")).expect("it is there");
+    data.write_and_stop(5);
+    fs::remove_dir_all(data.generation()).expect("it is there");
+    copy_dir(&early.generation(), &data.generation());
+    fs::write(data.journal("clean"), mark).expect("it can be written");
+    for _ in 0..2 {
+        let error = data.refusal().to_string();
+        assert!(error.contains("ends at event 30") && error.contains("event 45 was durable"), "{error}");
+    }
+}
+
+#[test]
 fn a_journal_that_is_not_the_one_that_was_acknowledged_is_refused() {
     let (data, other) = (Data::new(), Data::new());
     data.write_and_die(10);

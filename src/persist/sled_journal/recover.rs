@@ -32,6 +32,8 @@ pub(super) fn open(layout: &Layout) -> Result<SledJournal, Error> {
         return create(layout, witnessed);
     }
     let untouched = match &mark {
+        // A witness ahead of the mark: both files were put back from before.
+        Some(mark) if witnessed.is_some_and(|seen| seen.seq >= mark.tail.seq && seen != mark.tail) => false,
         Some(mark) => !layout.aside.exists() && mark.holds(layout)?,
         None => false,
     };
@@ -42,7 +44,7 @@ pub(super) fn open(layout: &Layout) -> Result<SledJournal, Error> {
     remove(&layout.clean)?;
     let stopped_at = mark.map(|mark| mark.tail);
     let (engine, tail) = match stopped_at {
-        Some(stopped_at) if untouched => open_untouched(layout, stopped_at, witnessed)?,
+        Some(stopped_at) if untouched => open_untouched(layout, stopped_at)?,
         _ => open_suspect(layout, &witnessed.into_iter().chain(stopped_at).collect::<Vec<_>>())?,
     };
     ready(layout, engine, tail)
@@ -66,16 +68,13 @@ fn create(layout: &Layout, witnessed: Option<Tail>) -> Result<SledJournal, Error
     ready(layout, engine, Tail::START)
 }
 
-/// After a clean stop, with every byte as it was: only the tail is compared, as the replay checks the rest. The witness
-/// may be behind the mark, where a power cut came after the stop.
-fn open_untouched(layout: &Layout, stopped_at: Tail, witnessed: Option<Tail>) -> Result<(Engine, Tail), Error> {
+/// After a clean stop, with every byte as it was: only the tail is compared, as the replay checks the rest.
+fn open_untouched(layout: &Layout, stopped_at: Tail) -> Result<(Engine, Tail), Error> {
     let engine = Engine::open(&layout.generation)?;
-    let tail = engine.last()?;
-    match [Some(stopped_at), witnessed].into_iter().flatten().find(|mark| mark.seq >= tail.seq && *mark != tail) {
-        Some(mark) if mark.seq > tail.seq => Err(Error::TailLost { tail: tail.seq, witness: mark.seq }),
-        Some(mark) => Err(Error::Forked { witness: mark.seq }),
-        None if stopped_at.seq < tail.seq => Err(Error::Forked { witness: stopped_at.seq }),
-        None => Ok((engine, tail)),
+    match engine.last()? {
+        tail if tail == stopped_at => Ok((engine, tail)),
+        tail if tail.seq < stopped_at.seq => Err(Error::TailLost { tail: tail.seq, witness: stopped_at.seq }),
+        _ => Err(Error::Forked { witness: stopped_at.seq }),
     }
 }
 
