@@ -6,7 +6,7 @@
 mod journal;
 
 use std::io::{BufRead, BufReader, Write, stdout};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -16,6 +16,8 @@ use journal::{assert_orders, order};
 use smallvec::smallvec;
 
 const VICTIM: &str = "DOORBUSTER_KILL_VICTIM";
+/// How a victim ends whose journal failed.
+const FAULT: i32 = 74;
 
 /// Prints its number: from then on the parent counts on it.
 struct Print(u64);
@@ -32,13 +34,20 @@ fn the_victim_appends_until_it_is_killed() {
     let Some(dir) = std::env::var_os(VICTIM) else { return };
     let journal = open(Path::new(&dir)).expect("what was killed before adds up");
     let next = u32::try_from(journal.tail().seq.0).expect("a small number") + 1;
-    let on_fault = Box::new(|error| panic!("{error}"));
+    let on_fault = Box::new(|error| {
+        eprintln!("{error}");
+        std::process::exit(FAULT);
+    });
     let options = Options { queue_submissions_max: 256, observe: Box::new(()), on_fault };
     let writer = Writer::spawn(journal, options).expect("a thread can be started");
     for n in next.. {
         let submission = Submission { entries: smallvec![order(n)], ack: Print(u64::from(n)) };
-        writer.handle().submit(submission).expect("the writer runs");
+        writer.handle().submit(submission).expect("the writer runs, or swallows");
     }
+}
+
+fn this_test() -> PathBuf {
+    std::env::current_exe().expect("the test runs from a file")
 }
 
 /// A child that appends to the journal in `dir`, and the numbers that it says are durable.
@@ -49,8 +58,18 @@ struct Victim {
 
 impl Victim {
     fn start(dir: &Path) -> Self {
-        let this = std::env::current_exe().expect("the test runs from a file");
-        let mut child = Command::new(this)
+        Self::run(dir, &mut Command::new(this_test()))
+    }
+
+    /// Starts one whose files may not grow past a size of 2 MiB (4, where the shell counts in other blocks): to it, the
+    /// disk is full then.
+    fn start_on_a_small_disk(dir: &Path) -> Self {
+        let limited = "trap '' XFSZ; ulimit -f 4096; exec \"$0\" \"$@\"";
+        Self::run(dir, Command::new("sh").args(["-c", limited]).arg(this_test()))
+    }
+
+    fn run(dir: &Path, command: &mut Command) -> Self {
+        let mut child = command
             .args(["--exact", "the_victim_appends_until_it_is_killed", "--nocapture", "--test-threads=1"])
             .env(VICTIM, dir)
             .stdout(Stdio::piped())
@@ -128,4 +147,17 @@ fn every_acknowledged_event_survives_kill_minus_nine() {
     }
     let journal = open(data.path()).expect("what was killed adds up");
     assert_eq!(assert_orders(&journal, tail), journal.tail());
+}
+
+#[test]
+fn a_full_disk_ends_in_a_fault_and_every_acknowledged_event_is_there() {
+    let data = tempfile::tempdir().expect("a temporary directory");
+    let mut victim = Victim::start_on_a_small_disk(data.path());
+    let said: Vec<u64> = victim.durable.iter().collect();
+    let ended = victim.child.wait().expect("it was started");
+    assert_eq!(ended.code(), Some(FAULT), "the writer told of the fault, and nothing waits for ever");
+    assert!(!said.is_empty(), "there was room for some");
+    let journal = open(data.path()).expect("there is room again, and what was acknowledged adds up");
+    assert!(journal.tail().seq.0 >= said.len() as u64);
+    assert_orders(&journal, journal.tail().seq.0);
 }
