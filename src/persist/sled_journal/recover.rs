@@ -17,7 +17,7 @@ use std::path::Path;
 use super::SledJournal;
 use super::clean::CleanMark;
 use super::engine::Engine;
-use super::layout::{Layout, copy_tree_whole, make_dir, remove, sync_tree};
+use super::layout::{Layout, copy_tree_whole, discard, make_dir, remove, sync_tree};
 use super::witness::Witness;
 use crate::ids::Seq;
 use crate::persist::{Error, Tail, verify};
@@ -113,7 +113,7 @@ fn set_aside(layout: &Layout) -> Result<(), Error> {
 
 /// Puts a copy of the copy in the generation's place.
 fn restore(layout: &Layout) -> Result<(), Error> {
-    remove(&layout.generation)?;
+    discard(&layout.generation)?;
     copy_tree_whole(&layout.aside, &layout.generation)
 }
 
@@ -122,6 +122,6 @@ fn restore(layout: &Layout) -> Result<(), Error> {
 fn ready(layout: &Layout, engine: Engine, tail: Tail) -> Result<SledJournal, Error> {
     sync_tree(&layout.generation)?;
     let witness = Witness::begin(&layout.witness, &tail)?;
-    remove(&layout.aside)?;
+    discard(&layout.aside)?;
     Ok(SledJournal { engine, witness, layout: layout.clone(), tail, failed: false })
 }
