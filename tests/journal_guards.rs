@@ -151,8 +151,9 @@ fn a_start_that_was_killed_while_sled_opened_is_made_good_from_the_copy() {
     assert!(!data.aside().exists());
 
     data.write_and_die(10);
-    copy_dir(&data.generation(), &data.aside());
-    fs::remove_dir_all(data.generation()).expect("it is there");
+    fs::rename(data.generation(), data.aside()).expect("it can be renamed");
+    // Not even without a witness may an empty generation be taken for the journal.
+    fs::write(data.journal("witness"), b"").expect("it can be written");
     assert_orders(&open(data.dir()).expect("the copy has it all"), 120);
 }
 
@@ -264,6 +265,9 @@ fn damage_after_a_clean_stop_is_seen_before_sled_writes_over_it() {
     let error = data.refusal();
     assert!(error.to_string().contains("event 1"), "{error}");
     assert!(fs::read(data.aside().join("db")).expect("the copy is kept") == damaged);
+    // The mark is evidence until all adds up: alone it tells as much.
+    fs::remove_file(data.journal("witness")).expect("it is there");
+    assert!(matches!(data.refusal(), Error::Refused { .. }), "a further start is no wiser");
 }
 
 #[test]

@@ -40,8 +40,6 @@ pub(super) fn open(layout: &Layout) -> Result<SledJournal, Error> {
     if !untouched {
         set_aside(layout)?;
     }
-    // From here on the journal is open, and only a close makes it clean again.
-    remove(&layout.clean)?;
     let stopped_at = mark.map(|mark| mark.tail);
     let (engine, tail) = match stopped_at {
         Some(stopped_at) if untouched => open_untouched(layout, stopped_at)?,
@@ -85,12 +83,14 @@ fn open_suspect(layout: &Layout, marks: &[Tail]) -> Result<(Engine, Tail), Error
         aside: layout.aside.clone(),
         source: Box::new(source),
     };
-    let opened = open_verified(&layout.generation, marks).or_else(|_| {
-        // Opening may have changed what was found, and an error of reading may pass: the copy has it as it was.
-        restore(layout)?;
-        open_verified(&layout.generation, marks)
-    });
-    opened.map_err(refused)
+    // Where there is only the copy, an earlier start got that far: the engine would begin an empty generation.
+    if layout.generation.exists()
+        && let Ok(opened) = open_verified(&layout.generation, marks)
+    {
+        return Ok(opened);
+    }
+    // Opening may have changed what was found, and an error of reading may pass: the copy has it as it was.
+    restore(layout).and_then(|()| open_verified(&layout.generation, marks)).map_err(refused)
 }
 
 /// Opens a generation and checks all of it, with `marks` on the way.
@@ -118,10 +118,11 @@ fn restore(layout: &Layout) -> Result<(), Error> {
 }
 
 /// The last steps before anything is acknowledged: what was recovered is made durable, the witness begins at the tail,
-/// and with that the copy has done its service.
+/// and with that the mark and the copy have done their service. Until then both are evidence, for a further start.
 fn ready(layout: &Layout, engine: Engine, tail: Tail) -> Result<SledJournal, Error> {
     sync_tree(&layout.generation)?;
     let witness = Witness::begin(&layout.witness, &tail)?;
+    remove(&layout.clean)?;
     discard(&layout.aside)?;
     Ok(SledJournal { engine, witness, layout: layout.clone(), tail, failed: false })
 }
