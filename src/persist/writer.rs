@@ -59,7 +59,7 @@ pub struct Options {
     pub on_fault: Box<dyn FnOnce(Error) + Send>,
 }
 
-/// The writer, held by whoever stops it.
+/// The writer, held by whoever stops it. Dropped instead, it writes on until the last handle is gone, and stops then.
 #[derive(Debug)]
 pub struct Writer<A> {
     handle: Handle<A>,
