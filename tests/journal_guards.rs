@@ -141,6 +141,19 @@ fn a_sound_journal_leaves_no_copy_behind() {
 }
 
 #[test]
+fn a_copy_that_was_cut_short_is_not_taken_for_one() {
+    let data = Data::new();
+    data.write_and_die(3);
+    // What cannot be copied, behind all that can.
+    let dangling = data.generation().join("zz");
+    std::os::unix::fs::symlink("nowhere", &dangling).expect("it can be made");
+    assert!(matches!(data.refusal(), Error::Io { doing: "copying", .. }));
+    assert!(!data.aside().exists(), "half a copy has another name");
+    fs::remove_file(dangling).expect("it is there");
+    assert_orders(&open(data.dir()).expect("a sound journal"), 9);
+}
+
+#[test]
 fn a_start_that_was_killed_while_sled_opened_is_made_good_from_the_copy() {
     let data = Data::new();
     data.write_and_die(30);
