@@ -17,6 +17,10 @@ use doorbuster::persist::{
 };
 use smallvec::smallvec;
 
+/// The server's allocator: sled takes and gives back a record's memory each time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const IN_FLIGHT: u64 = 4096;
 const BATCH: u64 = 100_000;
 const REPLAYED: u64 = 1_000_000;

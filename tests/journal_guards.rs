@@ -141,6 +141,19 @@ fn a_sound_journal_leaves_no_copy_behind() {
 }
 
 #[test]
+fn a_copy_that_was_cut_short_is_not_taken_for_one() {
+    let data = Data::new();
+    data.write_and_die(3);
+    // What cannot be copied, behind all that can.
+    let dangling = data.generation().join("zz");
+    std::os::unix::fs::symlink("nowhere", &dangling).expect("it can be made");
+    assert!(matches!(data.refusal(), Error::Io { doing: "copying", .. }));
+    assert!(!data.aside().exists(), "half a copy has another name");
+    fs::remove_file(dangling).expect("it is there");
+    assert_orders(&open(data.dir()).expect("a sound journal"), 9);
+}
+
+#[test]
 fn a_start_that_was_killed_while_sled_opened_is_made_good_from_the_copy() {
     let data = Data::new();
     data.write_and_die(30);
@@ -151,8 +164,9 @@ fn a_start_that_was_killed_while_sled_opened_is_made_good_from_the_copy() {
     assert!(!data.aside().exists());
 
     data.write_and_die(10);
-    copy_dir(&data.generation(), &data.aside());
-    fs::remove_dir_all(data.generation()).expect("it is there");
+    fs::rename(data.generation(), data.aside()).expect("it can be renamed");
+    // Not even without a witness may an empty generation be taken for the journal.
+    fs::write(data.journal("witness"), b"").expect("it can be written");
     assert_orders(&open(data.dir()).expect("the copy has it all"), 120);
 }
 
@@ -178,6 +192,23 @@ fn a_journal_whose_tail_is_gone_is_refused_with_both_numbers() {
         };
         fs::remove_dir_all(data.generation()).expect("it is there");
         copy_dir(&early.generation(), &data.generation());
+        let error = data.refusal().to_string();
+        assert!(error.contains("ends at event 30") && error.contains("event 45 was durable"), "{error}");
+    }
+}
+
+#[test]
+fn a_journal_put_back_to_an_earlier_clean_stop_is_refused() {
+    let data = Data::new();
+    data.write_and_stop(10);
+    let early = Data::new();
+    copy_dir(&data.generation(), &early.generation());
+    let mark = fs::read(data.journal("clean")).expect("it is there");
+    data.write_and_stop(5);
+    fs::remove_dir_all(data.generation()).expect("it is there");
+    copy_dir(&early.generation(), &data.generation());
+    fs::write(data.journal("clean"), mark).expect("it can be written");
+    for _ in 0..2 {
         let error = data.refusal().to_string();
         assert!(error.contains("ends at event 30") && error.contains("event 45 was durable"), "{error}");
     }
@@ -247,6 +278,9 @@ fn damage_after_a_clean_stop_is_seen_before_sled_writes_over_it() {
     let error = data.refusal();
     assert!(error.to_string().contains("event 1"), "{error}");
     assert!(fs::read(data.aside().join("db")).expect("the copy is kept") == damaged);
+    // The mark is evidence until all adds up: alone it tells as much.
+    fs::remove_file(data.journal("witness")).expect("it is there");
+    assert!(matches!(data.refusal(), Error::Refused { .. }), "a further start is no wiser");
 }
 
 #[test]
@@ -259,8 +293,17 @@ fn a_clean_stop_is_marked_and_the_mark_goes_with_the_next_start() {
     assert!(!data.journal("clean").exists(), "the next stop is unclean until it is clean");
     assert_orders(&journal, 9);
     drop(journal);
+    // A power cut after a clean stop can leave the witness as it was before.
+    let data = Data::new();
+    data.write_and_die(3);
+    let early = fs::read(data.journal("witness")).expect("it is there");
+    let tail = data.write_and_stop(3);
+    fs::write(data.journal("witness"), early).expect("it can be written");
+    let journal = open(data.dir()).expect("the mark is ahead of the witness");
+    assert_eq!(assert_orders(&journal, 18), tail);
+    drop(journal);
     fs::write(data.journal("clean"), b"torn").expect("it can be written");
-    assert_orders(&open(data.dir()).expect("a torn mark is none"), 9);
+    assert_orders(&open(data.dir()).expect("a torn mark is none"), 18);
 }
 
 #[test]

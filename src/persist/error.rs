@@ -117,6 +117,14 @@ pub enum Error {
         /// What it said.
         source: io::Error,
     },
+    /// The system gave no thread.
+    #[error("cannot start the {name} thread: {source}")]
+    Thread {
+        /// Which.
+        name: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Another process owns the data directory (J4).
     #[error("{} is owned by another process ({holder}). Stop it first, or use another data directory", path.display())]
     Locked {

@@ -13,7 +13,6 @@
 use std::any::Any;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -60,7 +59,7 @@ pub struct Options {
     pub on_fault: Box<dyn FnOnce(Error) + Send>,
 }
 
-/// The writer, held by whoever stops it.
+/// The writer, held by whoever stops it. Dropped instead, it writes on until the last handle is gone, and stops then.
 #[derive(Debug)]
 pub struct Writer<A> {
     handle: Handle<A>,
@@ -71,7 +70,7 @@ impl<A: Acknowledge> Writer<A> {
     /// Starts the thread that owns `journal` from now on.
     ///
     /// # Errors
-    /// [`Error::Io`] where no thread can be started.
+    /// [`Error::Thread`] where there is none to be had.
     pub fn spawn<J: Journal + 'static>(journal: J, options: Options) -> Result<Self, Error> {
         let (sender, inbox) = bounded(options.queue_submissions_max);
         let progress = Arc::new(Progress::starting_at(journal.tail().seq));
@@ -80,7 +79,7 @@ impl<A: Acknowledge> Writer<A> {
         let thread = thread::Builder::new()
             .name("journal".to_owned())
             .spawn(move || run(journal, &inbox, Desk::new(progress, observe), on_fault))
-            .map_err(Error::io("starting the journal's thread beside", Path::new(".")))?;
+            .map_err(|source| Error::Thread { name: "journal", source })?;
         Ok(Self { handle, thread })
     }
 

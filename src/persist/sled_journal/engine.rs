@@ -118,12 +118,25 @@ impl Read for SledReader {
             Some((key, _)) => db.range(key..),
             None => db.range::<&[u8], _>(..),
         };
-        while let Some((key, bytes)) = guarded("reading", &self.dir, || records.next().transpose())? {
-            if each(seq_of(&self.dir, &key)?, &bytes)?.is_break() {
-                break;
+        let mut reached = Seq(0);
+        loop {
+            let next = guarded("reading", &self.dir, || records.next().transpose());
+            let Some((key, bytes)) = next.map_err(|error| after_record(error, reached))? else { return Ok(()) };
+            reached = seq_of(&self.dir, &key)?;
+            if each(reached, &bytes)?.is_break() {
+                return Ok(());
             }
         }
-        Ok(())
+    }
+}
+
+/// Names the record that was read last, as the one that cannot be read has no name yet.
+fn after_record(error: Error, reached: Seq) -> Error {
+    match error {
+        Error::Engine { doing, path, message } => {
+            Error::Engine { doing, path, message: format!("{message}, after the record at event {reached}") }
+        }
+        other => other,
     }
 }
 

@@ -93,6 +93,18 @@ pub(super) fn remove(path: &Path) -> Result<(), Error> {
     }
 }
 
+/// Removes what was made whole, and what was left of making or removing it before. Removing a directory takes a while:
+/// under its own name it must be whole until it is gone.
+pub(super) fn discard(path: &Path) -> Result<(), Error> {
+    let unfinished = partial(path);
+    remove(&unfinished)?;
+    if path.exists() {
+        rename(path, &unfinished)?;
+        remove(&unfinished)?;
+    }
+    Ok(())
+}
+
 /// Copies a directory with all in it, durable before its name is: where `to` exists it is whole.
 pub(super) fn copy_tree_whole(from: &Path, to: &Path) -> Result<(), Error> {
     let unfinished = partial(to);

@@ -93,7 +93,7 @@ impl Journal for SledJournal {
         }
         let Self { engine, witness, layout, tail, .. } = self;
         engine.close()?;
-        drop(witness);
+        witness.finish()?;
         sync_tree(&layout.generation)?;
         CleanMark::leave(&layout, tail)
     }

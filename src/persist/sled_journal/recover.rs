@@ -17,7 +17,7 @@ use std::path::Path;
 use super::SledJournal;
 use super::clean::CleanMark;
 use super::engine::Engine;
-use super::layout::{Layout, copy_tree_whole, make_dir, remove, sync_tree};
+use super::layout::{Layout, copy_tree_whole, discard, make_dir, remove, sync_tree};
 use super::witness::Witness;
 use crate::ids::Seq;
 use crate::persist::{Error, Tail, verify};
@@ -32,16 +32,19 @@ pub(super) fn open(layout: &Layout) -> Result<SledJournal, Error> {
         return create(layout, witnessed);
     }
     let untouched = match &mark {
+        // A witness ahead of the mark: both files were put back from before.
+        Some(mark) if witnessed.is_some_and(|seen| seen.seq >= mark.tail.seq && seen != mark.tail) => false,
         Some(mark) => !layout.aside.exists() && mark.holds(layout)?,
         None => false,
     };
-    let marks: Vec<Tail> = witnessed.into_iter().chain(mark.map(|mark| mark.tail)).collect();
     if !untouched {
         set_aside(layout)?;
     }
-    // From here on the journal is open, and only a close makes it clean again.
-    remove(&layout.clean)?;
-    let (engine, tail) = if untouched { open_untouched(layout, &marks)? } else { open_suspect(layout, &marks)? };
+    let stopped_at = mark.map(|mark| mark.tail);
+    let (engine, tail) = match stopped_at {
+        Some(stopped_at) if untouched => open_untouched(layout, stopped_at)?,
+        _ => open_suspect(layout, &witnessed.into_iter().chain(stopped_at).collect::<Vec<_>>())?,
+    };
     ready(layout, engine, tail)
 }
 
@@ -64,13 +67,12 @@ fn create(layout: &Layout, witnessed: Option<Tail>) -> Result<SledJournal, Error
 }
 
 /// After a clean stop, with every byte as it was: only the tail is compared, as the replay checks the rest.
-fn open_untouched(layout: &Layout, marks: &[Tail]) -> Result<(Engine, Tail), Error> {
+fn open_untouched(layout: &Layout, stopped_at: Tail) -> Result<(Engine, Tail), Error> {
     let engine = Engine::open(&layout.generation)?;
-    let tail = engine.last()?;
-    match marks.iter().find(|mark| **mark != tail) {
-        None => Ok((engine, tail)),
-        Some(mark) if mark.seq > tail.seq => Err(Error::TailLost { tail: tail.seq, witness: mark.seq }),
-        Some(mark) => Err(Error::Forked { witness: mark.seq }),
+    match engine.last()? {
+        tail if tail == stopped_at => Ok((engine, tail)),
+        tail if tail.seq < stopped_at.seq => Err(Error::TailLost { tail: tail.seq, witness: stopped_at.seq }),
+        _ => Err(Error::Forked { witness: stopped_at.seq }),
     }
 }
 
@@ -81,12 +83,14 @@ fn open_suspect(layout: &Layout, marks: &[Tail]) -> Result<(Engine, Tail), Error
         aside: layout.aside.clone(),
         source: Box::new(source),
     };
-    let opened = open_verified(&layout.generation, marks).or_else(|_| {
-        // Opening may have changed what was found, and an error of reading may pass: the copy has it as it was.
-        restore(layout)?;
-        open_verified(&layout.generation, marks)
-    });
-    opened.map_err(refused)
+    // Where there is only the copy, an earlier start got that far: the engine would begin an empty generation.
+    if layout.generation.exists()
+        && let Ok(opened) = open_verified(&layout.generation, marks)
+    {
+        return Ok(opened);
+    }
+    // Opening may have changed what was found, and an error of reading may pass: the copy has it as it was.
+    restore(layout).and_then(|()| open_verified(&layout.generation, marks)).map_err(refused)
 }
 
 /// Opens a generation and checks all of it, with `marks` on the way.
@@ -109,15 +113,16 @@ fn set_aside(layout: &Layout) -> Result<(), Error> {
 
 /// Puts a copy of the copy in the generation's place.
 fn restore(layout: &Layout) -> Result<(), Error> {
-    remove(&layout.generation)?;
+    discard(&layout.generation)?;
     copy_tree_whole(&layout.aside, &layout.generation)
 }
 
 /// The last steps before anything is acknowledged: what was recovered is made durable, the witness begins at the tail,
-/// and with that the copy has done its service.
+/// and with that the mark and the copy have done their service. Until then both are evidence, for a further start.
 fn ready(layout: &Layout, engine: Engine, tail: Tail) -> Result<SledJournal, Error> {
     sync_tree(&layout.generation)?;
     let witness = Witness::begin(&layout.witness, &tail)?;
-    remove(&layout.aside)?;
+    remove(&layout.clean)?;
+    discard(&layout.aside)?;
     Ok(SledJournal { engine, witness, layout: layout.clone(), tail, failed: false })
 }

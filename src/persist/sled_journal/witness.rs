@@ -65,7 +65,7 @@ impl Witness {
         let mut options = OpenOptions::new();
         let opened = options.create(true).truncate(false).write(true).open(path);
         let file = Arc::new(opened.map_err(Error::io("opening", path))?);
-        let syncing = Syncing::start(Arc::clone(&file), path)?;
+        let syncing = Syncing::start(Arc::clone(&file))?;
         let mut witness = Self { file, path: path.to_owned(), next_slot: 0, syncing };
         for _ in 0..2 {
             witness.note(tail)?;
@@ -91,6 +91,11 @@ impl Witness {
         }
         Ok(())
     }
+
+    /// Ends with what was noted durable.
+    pub(super) fn finish(self) -> Result<(), Error> {
+        self.file.sync_data().map_err(Error::io("syncing", &self.path))
+    }
 }
 
 /// The thread that syncs the witness while it is open.
@@ -104,14 +109,14 @@ struct Syncing {
 }
 
 impl Syncing {
-    fn start(file: Arc<File>, path: &Path) -> Result<Self, Error> {
+    fn start(file: Arc<File>) -> Result<Self, Error> {
         let (dirty, failed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let (until, ended) = bounded(0);
         let (has_news, has_failed) = (Arc::clone(&dirty), Arc::clone(&failed));
         let thread = thread::Builder::new()
             .name("witness".to_owned())
             .spawn(move || sync_now_and_then(&file, &ended, &has_news, &has_failed))
-            .map_err(Error::io("starting a thread to sync", path))?;
+            .map_err(|source| Error::Thread { name: "witness", source })?;
         Ok(Self { dirty, failed, until: Some(until), thread: Some(thread) })
     }
 }
