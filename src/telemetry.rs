@@ -1,6 +1,7 @@
 //! Logs and metrics: plain set-up, and the numbers that `/metrics` shows. Metric names are part of the contract with
 //! whoever graphs them; no label has a value for each user, order or key.
 
+use std::io::IsTerminal;
 use std::sync::atomic::AtomicU64;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -14,8 +15,10 @@ use prometheus_client::registry::{Registry, Unit};
 /// Sends logs to stderr. `level` is the least that is shown; `RUST_LOG` says more where it is set.
 pub fn log_to_stderr(json: bool, level: &str) {
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new(format!("{level},actix_server=warn,sled=warn")));
+    let colours = std::io::stderr().is_terminal();
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
     // A second set-up in one process (tests) keeps the first.
     let _set = if json { logs.json().try_init() } else { logs.with_target(false).try_init() };
 }

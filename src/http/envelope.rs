@@ -39,17 +39,8 @@ pub async fn wrap(
         let problem = Problem::headers_too_large(state.limits.header_bytes_max);
         request.into_response(render(&problem, &id, &state))
     } else {
-        let http_request = request.request().clone();
-        match next.call(request).await {
-            Ok(response) => with_problem_body(response.map_into_boxed_body(), &id, &state),
-            Err(error) => {
-                let response = match error.as_error::<Problem>() {
-                    Some(problem) => render(problem, &id, &state),
-                    None => error.error_response(),
-                };
-                ServiceResponse::new(http_request, response)
-            }
-        }
+        // A handler's problem comes back as a response; what is an error here is the framework's own.
+        with_problem_body(next.call(request).await?.map_into_boxed_body(), &id, &state)
     };
     let status = response.status().as_u16();
     state.metrics.http_requests.get_or_create(&Served { listener: listener.0, status }).inc();
