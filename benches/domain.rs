@@ -1,5 +1,6 @@
 //! How fast one thread decides: `cargo bench --bench domain`. Each iteration is one whole sale with a crowd of its own,
-//! so the figures include the growth of every collection. `DOORBUSTER_BUYERS` changes the crowd's size.
+//! so the figures include the growth of every collection. Two sizes, because the larger one is bound by the memory's
+//! latency: its map of users is larger than a processor's cache.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -12,12 +13,15 @@ use doorbuster::domain::event::{ActivityDefined, Author, Change, Entry, Event};
 use doorbuster::domain::{Command, Definition, Sale, Stamped};
 use doorbuster::ids::{ActivityId, Cents, KeyDigest, Qty, Seq, ShardId, UnixMillis, UserId};
 
+/// The server's own allocator: growth is part of what is measured.
+#[global_allocator]
+static MEMORY: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const SHARD: ShardId = ShardId(1);
 const OPEN: UnixMillis = UnixMillis(1_000);
 
-fn buyers() -> u64 {
-    std::env::var("DOORBUSTER_BUYERS").ok().and_then(|n| n.parse().ok()).unwrap_or(1_000_000)
-}
+/// The crowds' sizes.
+const BUYERS: [u64; 2] = [100_000, 1_000_000];
 
 fn defined(stock: u32) -> ActivityDefined {
     let sku = SkuDefinition {
@@ -135,23 +139,24 @@ fn whole(iterations: u64, mut run: impl FnMut() -> Duration) -> Duration {
 }
 
 fn domain(c: &mut Criterion) {
-    let buyers = buyers();
-    let mut group = c.benchmark_group("domain");
-    group.sample_size(10).throughput(Throughput::Elements(buyers));
-    group.bench_function("accept", |b| b.iter_custom(|n| whole(n, || sell(buyers, false))));
-    group.bench_function("accept_with_key", |b| b.iter_custom(|n| whole(n, || sell(buyers, true))));
+    for buyers in BUYERS {
+        let mut group = c.benchmark_group(format!("domain/{buyers}"));
+        group.sample_size(10).throughput(Throughput::Elements(buyers));
+        group.bench_function("accept", |b| b.iter_custom(|n| whole(n, || sell(buyers, false))));
+        group.bench_function("accept_with_key", |b| b.iter_custom(|n| whole(n, || sell(buyers, true))));
 
-    let entries = journal(buyers);
-    group.bench_function("replay", |b| b.iter_custom(|n| whole(n, || replay(&entries))));
-    group.bench_function("audit", |b| b.iter_custom(|n| whole(n, || audit(&entries))));
+        let entries = journal(buyers);
+        group.bench_function("replay", |b| b.iter_custom(|n| whole(n, || replay(&entries))));
+        group.bench_function("audit", |b| b.iter_custom(|n| whole(n, || audit(&entries))));
 
-    let mut gone = Sale::define(SHARD, &defined(u32::try_from(buyers).expect("the crowd is below 2^32")));
-    for entry in &entries[1..] {
-        gone.apply(entry.at_ms, &entry.event);
+        let mut gone = Sale::define(SHARD, &defined(u32::try_from(buyers).expect("the crowd is below 2^32")));
+        for entry in &entries[1..] {
+            gone.apply(entry.at_ms, &entry.event);
+        }
+        group.bench_function("sold_out", |b| b.iter_custom(|n| whole(n, || refuse(&gone, buyers, false))));
+        group.bench_function("sold_out_with_key", |b| b.iter_custom(|n| whole(n, || refuse(&gone, buyers, true))));
+        group.finish();
     }
-    group.bench_function("sold_out", |b| b.iter_custom(|n| whole(n, || refuse(&gone, buyers, false))));
-    group.bench_function("sold_out_with_key", |b| b.iter_custom(|n| whole(n, || refuse(&gone, buyers, true))));
-    group.finish();
 }
 
 criterion_group!(benches, domain);
