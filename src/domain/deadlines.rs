@@ -32,13 +32,24 @@ impl Deadlines {
         queued.into_iter().chain(early).min()
     }
 
-    /// Held orders whose deadline is at or before `now_ms`, at most `max` of them.
+    /// Held orders whose deadline is at or before `now_ms`, in the order of their deadlines, at most `max` of them.
     pub fn due(&self, orders: &Orders, now_ms: UnixMillis, max: usize) -> Vec<u32> {
-        let queued = self.queue.iter().copied();
-        let early = self.early.iter().map(|(_, order)| *order);
-        let is_due = |order: &u32| orders.get(*order).is_some_and(|order| order.expires_at_ms <= now_ms);
-        let is_live = |order: &u32| orders.get(*order).is_some_and(|order| order.state.is_live());
-        early.take_while(is_due).chain(queued.take_while(is_due)).filter(is_live).take(max).collect()
+        let deadline = |order: &u32| orders.get(*order).map(|found| (found.expires_at_ms, *order));
+        let mut queued = self.queue.iter().filter_map(deadline).peekable();
+        let mut early = self.early.iter().copied().peekable();
+        let mut due = Vec::new();
+        while due.len() < max {
+            let early_is_next = match (early.peek(), queued.peek()) {
+                (Some(early), Some(queued)) => early < queued,
+                (early, _) => early.is_some(),
+            };
+            let next = if early_is_next { early.next() } else { queued.next() };
+            let Some((_, order)) = next.filter(|(at, _)| *at <= now_ms) else { break };
+            if orders.get(order).is_some_and(|order| order.state.is_live()) {
+                due.push(order);
+            }
+        }
+        due
     }
 
     /// Drops what is no longer held from the front.

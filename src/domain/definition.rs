@@ -7,7 +7,7 @@ use crate::ids::{Cents, Qty, SkuId, UnixMillis};
 
 /// SKUs in one activity. Bounds the size of a definition event and lets a SKU's place be a small number.
 pub const SKUS_MAX: usize = 200;
-/// Units of one SKU, over its whole life. Bounds a slot's number and with it an order's memory.
+/// Units of one SKU at a time. Over its life a SKU may have more slots than that, but fewer than 2^32.
 pub const STOCK_MAX: u32 = 100_000_000;
 /// Units in one order. Bounds the size of an order event: each unit may lie in a range of its own.
 pub const QUANTITY_MAX: u32 = 1_000;

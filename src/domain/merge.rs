@@ -2,11 +2,13 @@
 //! so that what a `PUT` or a restock did in between stays. Stock is applied as a difference.
 
 use super::definition::{Definition, SkuDefinition};
-use super::refusal::Refusal;
-use crate::ids::Qty;
+use crate::ids::{Qty, SkuId};
 
 /// `ours` with every change from `base` to `theirs`. Without a base, everything in `theirs` counts as changed.
-pub(super) fn merge(ours: &Definition, base: Option<&Definition>, theirs: &Definition) -> Result<Definition, Refusal> {
+///
+/// # Errors
+/// The SKU whose stock would fall below nothing.
+pub(super) fn merge(ours: &Definition, base: Option<&Definition>, theirs: &Definition) -> Result<Definition, SkuId> {
     let Some(base) = base else { return Ok(theirs.clone()) };
     macro_rules! pick {
         ($field:ident) => {
@@ -27,7 +29,7 @@ pub(super) fn merge(ours: &Definition, base: Option<&Definition>, theirs: &Defin
     })
 }
 
-fn merge_skus(ours: &Definition, base: &Definition, theirs: &Definition) -> Result<Vec<SkuDefinition>, Refusal> {
+fn merge_skus(ours: &Definition, base: &Definition, theirs: &Definition) -> Result<Vec<SkuDefinition>, SkuId> {
     let mut merged = Vec::with_capacity(ours.skus.len().max(theirs.skus.len()));
     for our in &ours.skus {
         match (base.sku(&our.sku_id), theirs.sku(&our.sku_id)) {
@@ -37,18 +39,16 @@ fn merge_skus(ours: &Definition, base: &Definition, theirs: &Definition) -> Resu
             (None, None) => merged.push(our.clone()),
         }
     }
-    let is_new = |sku: &&SkuDefinition| {
-        let unchanged = base.sku(&sku.sku_id) == Some(*sku);
-        ours.sku(&sku.sku_id).is_none() && !unchanged
-    };
+    // What the catalogue had before and we have no more, a person took off: it stays off until a person brings it back
+    // or the catalogue drops it and lists it anew.
+    let is_new = |sku: &&SkuDefinition| ours.sku(&sku.sku_id).is_none() && base.sku(&sku.sku_id).is_none();
     merged.extend(theirs.skus.iter().filter(is_new).cloned());
     Ok(merged)
 }
 
-fn merge_sku(our: &SkuDefinition, was: &SkuDefinition, is: &SkuDefinition) -> Result<SkuDefinition, Refusal> {
+fn merge_sku(our: &SkuDefinition, was: &SkuDefinition, is: &SkuDefinition) -> Result<SkuDefinition, SkuId> {
     let stock = i64::from(our.stock.0) + i64::from(is.stock.0) - i64::from(was.stock.0);
-    let stock = u32::try_from(stock)
-        .map_err(|_| Refusal::StockTooLow { sku: our.sku_id.clone(), largest_reduction: our.stock.0 })?;
+    let stock = u32::try_from(stock).map_err(|_| our.sku_id.clone())?;
     Ok(SkuDefinition {
         sku_id: our.sku_id.clone(),
         title: if was.title == is.title { our.title.clone() } else { is.title.clone() },

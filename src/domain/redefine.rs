@@ -4,13 +4,13 @@
 use smallvec::smallvec;
 
 use super::command::{AddStock, Decision, Redefine, Source};
-use super::definition::{Definition, STOCK_MAX, SkuDefinition};
+use super::definition::{Definition, SKUS_MAX, STOCK_MAX, SkuDefinition};
 use super::event::{ActivityRedefined, Event, STOCK_RANGES_MAX, StockChange};
 use super::merge::merge;
 use super::refusal::Refusal;
 use super::sale::{Sale, Sku};
 use super::slots::{FreeSlots, Slots};
-use crate::ids::{SkuIndex, UnixMillis};
+use crate::ids::{SkuId, SkuIndex, UnixMillis};
 
 /// SKUs that an activity may have had in its life, those taken off included.
 const SKUS_EVER_MAX: usize = 2_000;
@@ -26,7 +26,8 @@ impl Sale {
         let (definition, catalog) = match command.from {
             Source::Put => (command.definition.clone(), None),
             Source::Catalog => {
-                let merged = merge(&self.definition, self.catalog.as_ref(), &command.definition)?;
+                let merged = merge(&self.definition, self.catalog.as_ref(), &command.definition)
+                    .map_err(|sku| self.stock_too_low(sku))?;
                 let is_news = self.catalog.as_ref() != Some(&command.definition);
                 (merged, is_news.then(|| command.definition.clone()))
             }
@@ -37,6 +38,7 @@ impl Sale {
         if self.closed {
             return Err(Refusal::ActivityClosed);
         }
+        check_bounds(&definition)?;
         self.check_may_change(&definition, now_ms)?;
         let stock = self.stock_changes(&definition)?;
         let change = command.request.change();
@@ -78,6 +80,12 @@ impl Sale {
             Some((field, _)) => Err(Refusal::ImmutableField { field: field.to_owned() }),
             None => Ok(()),
         }
+    }
+
+    /// The refusal to lower the stock of `sku` by more than it has free.
+    fn stock_too_low(&self, sku: SkuId) -> Refusal {
+        let known = self.find_sku(&sku).map(|(_, known)| largest_reduction(known, STOCK_RANGES_MAX));
+        Refusal::StockTooLow { sku, largest_reduction: known.unwrap_or(0) }
     }
 
     /// What must happen to each SKU's slots so that the new definition's totals stand.
@@ -161,6 +169,19 @@ impl Sale {
     }
 }
 
+/// Two sound definitions can merge into one that is not.
+fn check_bounds(merged: &Definition) -> Result<(), Refusal> {
+    let too_large = [
+        (merged.skus.len() > SKUS_MAX, "an activity's SKUs: at most 200"),
+        (merged.skus.iter().any(|sku| sku.stock.0 > STOCK_MAX), "a SKU's stock: at most 100,000,000"),
+        (merged.starts_at_ms >= merged.ends_at_ms, "starts_at: before ends_at"),
+    ];
+    match too_large.into_iter().find(|(is_so, _)| *is_so) {
+        Some((_, what)) => Err(Refusal::TooLarge { what }),
+        None => Ok(()),
+    }
+}
+
 fn stock_change(
     index: usize,
     known: Option<&Sku>,
@@ -184,11 +205,16 @@ fn stock_change(
 /// [`STOCK_RANGES_MAX`] ranges, which bounds its event.
 fn removed(index: usize, sku: &Sku, count: u32, ranges: &mut usize) -> Result<StockChange, Refusal> {
     let room = STOCK_RANGES_MAX - *ranges;
-    let largest = sku.free.ranges().rev().take(room).map(|range| range.count).sum();
+    let largest = largest_reduction(sku, room);
     let too_low = || Refusal::StockTooLow { sku: sku.sku_id.clone(), largest_reduction: largest };
     let slots = sku.free.highest(count).filter(|_| count <= largest).ok_or_else(too_low)?;
     *ranges += slots.ranges().len();
     Ok(StockChange::Removed { sku: sku_index(index), slots })
+}
+
+/// What can be taken away in one change that may still name `room` ranges.
+fn largest_reduction(sku: &Sku, room: usize) -> u32 {
+    sku.free.ranges().rev().take(room).map(|range| range.count).sum()
 }
 
 fn sku_index(place: usize) -> SkuIndex {

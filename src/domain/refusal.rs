@@ -60,7 +60,7 @@ pub enum Refusal {
         /// The largest reduction that would do now.
         largest_reduction: u32,
     },
-    /// The definition asks for more than an activity can hold.
+    /// The definition asks for more than an activity can hold, or its window starts too late for its end.
     TooLarge {
         /// What is too large, and its bound.
         what: &'static str,

@@ -49,6 +49,19 @@ impl Slots {
         &self.0
     }
 
+    /// Whether the ranges ascend without touching, none is empty, and every slot has a number from 1. What the sale
+    /// makes always is; what is read from a disk may be anything, and may be asked nothing else before this.
+    #[must_use]
+    pub fn is_well_formed(&self) -> bool {
+        let mut lowest = 1;
+        self.0.iter().all(|range| {
+            let (first, end) = (u64::from(range.first), u64::from(range.first) + u64::from(range.count));
+            let fits = range.count > 0 && first >= lowest && end <= 1 << 32;
+            lowest = end + 1;
+            fits
+        })
+    }
+
     /// Each slot, ascending.
     pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
         self.0.iter().flat_map(|range| range.first..=range.last())

@@ -1,6 +1,5 @@
 //! What an audit found: for each invariant how often it was checked, and the first few places where it does not hold.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 /// The faults that are kept of one invariant; the rest are only counted.
@@ -17,6 +16,19 @@ pub enum Id {
     M1, M2, M3, M4, M5, M6,
     X1, X2, X3,
     A1,
+}
+
+impl Id {
+    /// Every id, in order.
+    #[rustfmt::skip]
+    pub const ALL: [Self; 26] = [
+        Self::J1, Self::J2, Self::J3, Self::J4, Self::J5, Self::J6, Self::J7,
+        Self::S1, Self::S2, Self::S3, Self::S4, Self::S5,
+        Self::U1, Self::U2, Self::U3, Self::U4,
+        Self::M1, Self::M2, Self::M3, Self::M4, Self::M5, Self::M6,
+        Self::X1, Self::X2, Self::X3,
+        Self::A1,
+    ];
 }
 
 impl fmt::Display for Id {
@@ -39,13 +51,14 @@ pub struct Finding {
 /// Every invariant's outcome.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    findings: BTreeMap<Id, Finding>,
+    /// By the id's place in [`Id::ALL`]: a check costs no search, and there are several to each event.
+    findings: [Finding; Id::ALL.len()],
 }
 
 impl Report {
     /// Counts a check, and a fault where it does not hold.
     pub fn check(&mut self, id: Id, holds: bool, fault: impl FnOnce() -> String) {
-        self.findings.entry(id).or_default().checked += 1;
+        self.findings[id as usize].checked += 1;
         if !holds {
             self.fault(id, fault());
         }
@@ -53,17 +66,17 @@ impl Report {
 
     /// Counts `checks` that all held.
     pub fn held(&mut self, id: Id, checks: u64) {
-        self.findings.entry(id).or_default().checked += checks;
+        self.findings[id as usize].checked += checks;
     }
 
     /// Counts a check that does not hold.
     pub fn broken(&mut self, id: Id, fault: String) {
-        self.findings.entry(id).or_default().checked += 1;
+        self.findings[id as usize].checked += 1;
         self.fault(id, fault);
     }
 
     fn fault(&mut self, id: Id, fault: String) {
-        let finding = self.findings.entry(id).or_default();
+        let finding = &mut self.findings[id as usize];
         finding.broken += 1;
         if finding.examples.len() < EXAMPLES_MAX {
             finding.examples.push(fault);
@@ -73,17 +86,29 @@ impl Report {
     /// Whether everything that was checked holds.
     #[must_use]
     pub fn holds(&self) -> bool {
-        self.findings.values().all(|finding| finding.broken == 0)
+        self.findings.iter().all(|finding| finding.broken == 0)
     }
 
     /// The outcome of one invariant; `None` where nothing was there to check.
     #[must_use]
     pub fn finding(&self, id: Id) -> Option<&Finding> {
-        self.findings.get(&id)
+        Some(&self.findings[id as usize]).filter(|finding| finding.checked > 0)
     }
 
     /// Every outcome, in the order of the ids.
     pub fn findings(&self) -> impl Iterator<Item = (Id, &Finding)> {
-        self.findings.iter().map(|(id, finding)| (*id, finding))
+        Id::ALL.into_iter().zip(&self.findings).filter(|(_, finding)| finding.checked > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_id_stands_at_its_own_place() {
+        for (place, id) in Id::ALL.into_iter().enumerate() {
+            assert_eq!(id as usize, place, "{id}");
+        }
     }
 }
