@@ -55,16 +55,19 @@ impl Scene {
     /// Starts the server and waits until it is ready.
     pub fn start(&self) -> anyhow::Result<Server> {
         let program = std::env::current_exe().context("finding this program's file")?;
-        let mut child = Command::new(program).arg("serve").arg("--config").arg(&self.config).spawn()?;
+        #[expect(clippy::zombie_processes, reason = "`Server` waits for it, in `stop`, `wait` or when dropped")]
+        let child = Command::new(program).arg("serve").arg("--config").arg(&self.config).spawn()?;
+        // From here on the server ends with this value, whatever goes wrong.
+        let mut server = Server(Some(child));
         let started = Instant::now();
         while !self.is_ready() {
-            if let Some(status) = child.try_wait()? {
+            if let Some(status) = server.ended()? {
                 bail!("the server ended before it was ready: {status}");
             }
             ensure!(started.elapsed() < READY_WITHIN, "the server was not ready within {READY_WITHIN:?}");
             std::thread::sleep(Duration::from_millis(20));
         }
-        Ok(Server(Some(child)))
+        Ok(server)
     }
 
     fn is_ready(&self) -> bool {
@@ -81,6 +84,10 @@ impl Scene {
 }
 
 impl Server {
+    fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
+        self.0.as_mut().map_or(Ok(None), Child::try_wait)
+    }
+
     /// Asks the server to stop and waits for its end.
     pub fn stop(mut self) -> anyhow::Result<ExitStatus> {
         let mut child = self.0.take().expect("a server is stopped once");
