@@ -53,9 +53,9 @@ impl Scene {
     }
 
     /// Starts the server and waits until it is ready.
+    #[expect(clippy::zombie_processes, reason = "`Server` waits for it, in `stop`, `wait` or when dropped")]
     pub fn start(&self) -> anyhow::Result<Server> {
         let program = std::env::current_exe().context("finding this program's file")?;
-        #[expect(clippy::zombie_processes, reason = "`Server` waits for it, in `stop`, `wait` or when dropped")]
         let child = Command::new(program).arg("serve").arg("--config").arg(&self.config).spawn()?;
         // From here on the server ends with this value, whatever goes wrong.
         let mut server = Server(Some(child));
