@@ -212,7 +212,8 @@ impl Shard {
     }
 
     fn changed(&self, at_ms: UnixMillis, before: Arc<Definition>, after: Arc<Definition>, made: &Decision) -> Answer {
-        let version = self.state.version() + u64::from(!made.events.is_empty());
+        let redefines = made.events.iter().any(|event| matches!(event, Event::ActivityRedefined(_)));
+        let version = self.state.version() + u64::from(redefines);
         Answer::Changed(Box::new(Changed {
             before: Some(before),
             phase: Phase::at(at_ms, &after, self.state.is_paused(), self.state.is_closed()),

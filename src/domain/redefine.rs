@@ -18,7 +18,7 @@ const SKUS_EVER_MAX: usize = 2_000;
 impl Sale {
     pub(super) fn redefine(&self, command: &Redefine, now_ms: UnixMillis) -> Result<Decision, Refusal> {
         if self.replay_of_change(command.request.by, command.request.key)? {
-            return Ok(Decision::nothing(true));
+            return Ok(Decision::replayed());
         }
         if command.if_version.is_some_and(|version| version != self.version) {
             return Err(Refusal::VersionConflict { version: self.version });
@@ -32,8 +32,8 @@ impl Sale {
                 (merged, is_news.then(|| command.definition.clone()))
             }
         };
-        if definition == self.definition && catalog.is_none() {
-            return Ok(Decision::nothing(false));
+        if definition == self.definition && (catalog.is_none() || self.closed) {
+            return Ok(Decision::stands(&command.request));
         }
         if self.closed {
             return Err(Refusal::ActivityClosed);
@@ -48,7 +48,7 @@ impl Sale {
 
     pub(super) fn add_stock(&self, command: &AddStock) -> Result<Decision, Refusal> {
         if self.replay_of_change(command.request.by, command.request.key)? {
-            return Ok(Decision::nothing(true));
+            return Ok(Decision::replayed());
         }
         let mut definition = self.definition.clone();
         let sku = definition.skus.iter_mut().find(|sku| sku.sku_id == command.sku).ok_or(Refusal::SkuNotFound)?;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::*;
-use doorbuster::domain::command::{CancelOrder, Command, PlaceOrder, Redefine, Source};
+use doorbuster::domain::command::{CancelOrder, Command, PlaceOrder, Redefine, Request, Source, SwitchSale};
 use doorbuster::domain::event::{Author, StockChange, Switch};
 use doorbuster::domain::{Definition, Event, OrderState, Phase, Refusal};
 use doorbuster::ids::{Cents, KeyDigest, Qty, SkuId, UserId};
@@ -54,6 +54,11 @@ pub enum Expected {
     },
     /// One of these: the contract leaves open which fault of a definition is named first.
     Refused(Vec<Refusal>),
+}
+
+/// What is asked for stands already: only a key is worth an event, so that its repeat does nothing later either.
+fn stands(request: &Request) -> Expected {
+    if request.key.is_some() { Expected::Event } else { Expected::Nothing { order: None, replayed: false } }
 }
 
 pub fn refused(refusal: Refusal) -> Expected {
@@ -133,16 +138,16 @@ impl Model {
                 }
             }),
             Command::SwitchSale(switch) => self.replay(&switch.request).unwrap_or_else(|| match switch.to {
-                Switch::Closed if self.closed => Expected::Nothing { order: None, replayed: false },
+                Switch::Closed if self.closed => stands(&switch.request),
                 Switch::Closed => Expected::Event,
                 _ if self.closed => refused(Refusal::ActivityClosed),
-                to if (to == Switch::Paused) == self.paused => Expected::Nothing { order: None, replayed: false },
+                to if (to == Switch::Paused) == self.paused => stands(&switch.request),
                 _ => Expected::Event,
             }),
         }
     }
 
-    pub fn replay(&self, request: &doorbuster::domain::command::Request) -> Option<Expected> {
+    pub fn replay(&self, request: &Request) -> Option<Expected> {
         let key = request.key?;
         let (_, _, body) = self.keys.iter().find(|(by, name, _)| *by == request.by && *name == key.key)?;
         Some(if *body == key.body {
@@ -259,8 +264,8 @@ impl Model {
             }
         };
         let news = redefine.from == Source::Catalog && self.base.as_ref() != Some(&redefine.definition);
-        if new == self.definition && !news {
-            return Expected::Nothing { order: None, replayed: false };
+        if new == self.definition && (!news || self.closed) {
+            return stands(&redefine.request);
         }
         if self.closed {
             return refused(Refusal::ActivityClosed);
@@ -357,6 +362,13 @@ impl Model {
                     Switch::Closed => self.closed = true,
                 }
                 self.remember(&event.change);
+            }
+            (
+                Command::Redefine(Redefine { request, .. }) | Command::SwitchSale(SwitchSale { request, .. }),
+                Event::ChangeNoted(change),
+            ) => {
+                assert_eq!(**change, request.change());
+                self.remember(change);
             }
             (command, event) => panic!("{command:?} cannot lead to {event:?}"),
         }
