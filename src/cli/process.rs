@@ -12,10 +12,12 @@ use std::time::Duration;
 
 use actix_web::web::Data;
 
+use crate::actors::ask::Reason;
 use crate::actors::desk::{By, Reloaded};
-use crate::actors::{Answer, House, Readiness, Recovered, Settings, ask, recovery};
+use crate::actors::{Answer, House, Readiness, Recovered, Refused, Settings, ask, recovery};
 use crate::clock::{Clock, SLEW_EVERY};
 use crate::config::Config;
+use crate::domain::Refusal;
 use crate::domain::event::Author;
 use crate::http::{Bound, State, Verifier, bind};
 use crate::ids::{Seq, UnixMillis};
@@ -166,6 +168,11 @@ fn fault(outcome: Reloaded) -> Option<String> {
         Reloaded::Faulty(faults) => {
             let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
             Some(faults.join("; "))
+        }
+        // Nothing will ever change in a closed activity: its file may say what it likes.
+        Reloaded::Read(Answer::Refused(Refused { reason: Reason::Rule(Refusal::ActivityClosed), .. })) => None,
+        Reloaded::Read(Answer::Refused(Refused { reason: Reason::Rule(refusal), .. })) => {
+            Some(format!("{}: {refusal}", refusal.code()))
         }
         Reloaded::Read(Answer::Refused(refused)) => Some(format!("{:?}", refused.reason)),
         Reloaded::Read(_) | Reloaded::Absent => None,
