@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use doorbuster::actors::desk::{By, Put};
-use doorbuster::actors::{Answer, Asked, House, Readiness, Recovered, Settings};
+use doorbuster::actors::{Ack, Answer, Asked, House, Readiness, Recovered, Settings};
 use doorbuster::catalog;
 use doorbuster::clock::Clock;
 use doorbuster::domain::command::{PlaceOrder, Source};
@@ -39,7 +39,7 @@ stock = 100000000
 /// A house with one open sale, and the next user who has not bought yet.
 struct Bench {
     house: House,
-    writer: Writer<doorbuster::actors::ask::Ack>,
+    writer: Writer<Ack>,
     next_user: u64,
 }
 

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use smallvec::smallvec;
 use tokio::sync::{Mutex, oneshot};
 
-use super::ask::{Ack, Answer, Asked, Changed, Operation, Question, Reason, Refused};
+use super::ack::Ack;
+use super::ask::{Answer, Asked, Changed, Operation, Question, Reason, Refused};
 use super::house::Nursery;
 use super::recovery::Recovered;
 use super::router::Router;

@@ -4,12 +4,11 @@ use std::path::PathBuf;
 
 use actix::{Actor, Arbiter, ArbiterHandle};
 
-use super::ask::Ack;
+use super::ack::Ack;
 use super::desk::Desk;
-use super::door::Entrance;
 use super::readiness::Readiness;
 use super::recovery::Recovered;
-use super::router::Router;
+use super::router::{Entrance, Router};
 use super::shard::{Shard, Shared};
 use crate::clock::Clock;
 use crate::domain::Sale;

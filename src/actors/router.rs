@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use actix::Addr;
 use actix::dev::SendError;
 use dashmap::DashMap;
 use tokio::sync::oneshot;
 
 use super::ask::{Answer, Ask, Asked, Question, Reason, Refused, Unavailable};
-use super::door::{Door, Entrance};
+use super::door::Door;
 use super::readiness::{Readiness, Stage};
+use super::shard::Shard;
 use crate::clock::Clock;
 use crate::domain::command::PlaceOrder;
 use crate::domain::{Definition, Phase, Refusal};
@@ -28,6 +30,12 @@ struct Inner {
     doors: RwLock<BTreeMap<ActivityId, Arc<Door>>>,
     clock: Clock,
     readiness: Readiness,
+}
+
+/// A door with the actor behind it.
+pub(super) struct Entrance {
+    pub door: Arc<Door>,
+    pub shard: Addr<Shard>,
 }
 
 /// What a list says of an activity.

@@ -14,7 +14,7 @@ use actix_web::web::Data;
 
 use crate::actors::ask::Reason;
 use crate::actors::desk::{By, Reloaded};
-use crate::actors::{Answer, House, Readiness, Recovered, Refused, Settings, ask, recovery};
+use crate::actors::{Ack, Answer, House, Readiness, Recovered, Refused, Settings, recovery};
 use crate::clock::{Clock, SLEW_EVERY};
 use crate::config::Config;
 use crate::domain::Refusal;
@@ -58,7 +58,7 @@ pub struct Process {
     pub house: House,
     /// The process clock.
     pub clock: Clock,
-    writer: Writer<ask::Ack>,
+    writer: Writer<Ack>,
 }
 
 impl Front {
