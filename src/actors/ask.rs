@@ -32,8 +32,15 @@ pub enum Question {
         /// The shopper who asks; `None` for an operator.
         user: Option<UserId>,
     },
-    /// A user's orders, newest first.
-    OrdersOf(UserId),
+    /// A user's orders, newest first, a page at a time.
+    OrdersOf {
+        /// Whose.
+        user: UserId,
+        /// Only before this number; `None` for the newest.
+        before: Option<u32>,
+        /// At most so many.
+        limit: usize,
+    },
     /// The user's newest live order of a SKU.
     Live {
         /// Whose.

@@ -1,7 +1,10 @@
 //! What `/readyz` tells: whether the process may be sent traffic, and what is not as it should be.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::ids::ActivityId;
 
 /// How far the process is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +17,13 @@ pub enum Stage {
     Draining,
 }
 
+/// What is wrong with the catalogue; at most one text for each of its entries.
+#[derive(Debug, Default)]
+struct CatalogFaults {
+    entries: BTreeMap<ActivityId, String>,
+    strays: Vec<String>,
+}
+
 /// The process's readiness. Cheap to clone; all clones are the same.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness(Arc<Inner>);
@@ -22,7 +32,7 @@ pub struct Readiness(Arc<Inner>);
 struct Inner {
     stage: AtomicU8,
     storage_low: AtomicBool,
-    catalog_faults: Mutex<Vec<String>>,
+    catalog: Mutex<CatalogFaults>,
 }
 
 impl Readiness {
@@ -57,14 +67,32 @@ impl Readiness {
         self.0.storage_low.store(low, Ordering::Relaxed);
     }
 
-    /// The catalogue entries that could not be applied, in words.
+    /// What is wrong with the catalogue as last applied, in words.
     #[must_use]
     pub fn catalog_faults(&self) -> Vec<String> {
-        self.0.catalog_faults.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        let faults = self.catalog();
+        let entries = faults.entries.iter().map(|(activity_id, fault)| format!("catalog {activity_id}: {fault}"));
+        entries.chain(faults.strays.iter().cloned()).collect()
     }
 
-    /// Says which catalogue entries could not be applied.
-    pub fn set_catalog_faults(&self, faults: Vec<String>) {
-        *self.0.catalog_faults.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = faults;
+    /// Says what is wrong with one entry of the catalogue, or that nothing is.
+    pub fn set_catalog_fault(&self, activity_id: ActivityId, fault: Option<String>) {
+        let entries = &mut self.catalog().entries;
+        match fault {
+            Some(fault) => {
+                tracing::warn!(activity = %activity_id, fault, "a catalogue entry was not applied");
+                entries.insert(activity_id, fault);
+            }
+            None => _ = entries.remove(&activity_id),
+        }
+    }
+
+    /// Says what is wrong beside the entries.
+    pub fn set_catalog_strays(&self, strays: Vec<String>) {
+        self.catalog().strays = strays;
+    }
+
+    fn catalog(&self) -> MutexGuard<'_, CatalogFaults> {
+        self.0.catalog.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

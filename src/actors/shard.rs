@@ -162,9 +162,14 @@ impl Shard {
     /// Places or cancels an order.
     fn command(&mut self, reply: oneshot::Sender<Answer>, at_ms: UnixMillis, command: Command) {
         let places = matches!(command, Command::PlaceOrder(_));
-        let decision = match self.decide(at_ms, command) {
-            Ok(decision) => decision,
-            Err(refusal) => return self.refuse(reply, at_ms, refusal.into()),
+        let stamped = Stamped { at_ms, command };
+        let decision = loop {
+            match self.state.decide(&stamped) {
+                Ok(decision) => break decision,
+                // In a mass expiry, what has lapsed and is not released yet must refuse nobody.
+                Err(Refusal::SoldOut | Refusal::LimitReached { .. }) if self.is_due(at_ms) => _ = self.expire(at_ms),
+                Err(refusal) => return self.refuse(reply, at_ms, refusal.into()),
+            }
         };
         if places
             && !decision.events.is_empty()
@@ -227,7 +232,7 @@ impl Shard {
 
     /// Releases one step of what has run out; `true` where more is due.
     fn expire(&mut self, at_ms: UnixMillis) -> bool {
-        if self.state.next_deadline().is_none_or(|deadline| deadline > at_ms) {
+        if !self.is_due(at_ms) {
             return false;
         }
         let decision = self.decide(at_ms, Command::ExpireHolds).expect("expiry is never refused");
@@ -235,6 +240,10 @@ impl Shard {
         if !entries.is_empty() {
             self.submit(entries, Ack::Nobody);
         }
+        self.is_due(at_ms)
+    }
+
+    fn is_due(&self, at_ms: UnixMillis) -> bool {
         self.state.next_deadline().is_some_and(|deadline| deadline <= at_ms)
     }
 

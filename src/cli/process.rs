@@ -12,16 +12,14 @@ use std::time::Duration;
 
 use actix_web::web::Data;
 
-use crate::actors::ask::Reason;
-use crate::actors::desk::{By, Reloaded};
-use crate::actors::{Ack, Answer, House, Readiness, Recovered, Refused, Settings, recovery};
+use crate::actors::desk::By;
+use crate::actors::{Ack, House, Readiness, Recovered, Settings, recovery};
 use crate::clock::{Clock, SLEW_EVERY};
 use crate::config::Config;
-use crate::domain::Refusal;
 use crate::domain::event::Author;
 use crate::http::{Bound, State, Verifier, bind};
 use crate::ids::{Seq, UnixMillis};
-use crate::persist::{self, DurableGroup, Journal, Observe, Options, Tail, Writer, free_bytes};
+use crate::persist::{self, DurableGroup, Journal, Observe, Options, Tail, Writer, free_bytes, journal_bytes};
 use crate::telemetry::Metrics;
 
 /// How often the disk's free space is looked at.
@@ -131,16 +129,9 @@ impl Process {
         let by = By { author: Author::StartUp, key: None };
         // The door is shut while the catalogue is applied, but the desk has to get through it.
         state.readiness.ready();
-        let (reloaded, strays) = house.desk.reload_all(by, false).await;
-        let faults: Vec<String> = reloaded
-            .into_iter()
-            .filter_map(|(activity_id, outcome)| Some(format!("catalog {activity_id}: {}", fault(outcome)?)))
-            .chain(strays.iter().map(|stray| format!("catalog: {stray}")))
-            .collect();
-        for fault in &faults {
-            tracing::warn!(fault, "a catalogue entry was skipped");
-        }
-        state.readiness.set_catalog_faults(faults);
+        // What is wrong with an entry is logged, shown by `/readyz`, and keeps nothing else from opening.
+        house.desk.reload_all(by, false).await;
+        house.settle().await;
 
         let (handle, gauged) = (writer.handle(), clock.clone());
         state.open(house.router.clone(), house.desk.clone(), move |metrics| {
@@ -159,23 +150,6 @@ impl Process {
     pub fn close(self) -> Result<Tail, persist::Error> {
         self.house.close();
         self.writer.stop()
-    }
-}
-
-/// What went wrong with one catalogue entry at start-up, if anything.
-fn fault(outcome: Reloaded) -> Option<String> {
-    match outcome {
-        Reloaded::Faulty(faults) => {
-            let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
-            Some(faults.join("; "))
-        }
-        // Nothing will ever change in a closed activity: its file may say what it likes.
-        Reloaded::Read(Answer::Refused(Refused { reason: Reason::Rule(Refusal::ActivityClosed), .. })) => None,
-        Reloaded::Read(Answer::Refused(Refused { reason: Reason::Rule(refusal), .. })) => {
-            Some(format!("{}: {refusal}", refusal.code()))
-        }
-        Reloaded::Read(Answer::Refused(refused)) => Some(format!("{:?}", refused.reason)),
-        Reloaded::Read(_) | Reloaded::Absent => None,
     }
 }
 
@@ -199,12 +173,15 @@ fn tend(config: &Config, state: Data<State>, clock: Clock) {
     });
 }
 
+/// Compares the free space with what must be kept: `min_free_bytes`, and as much as the journal takes, because a start
+/// after a kill makes a copy of it.
 fn look_at_storage(data_dir: &Path, min_free_bytes: u64, state: &State) {
-    match free_bytes(data_dir) {
-        Ok(free) => {
-            let (was_low, is_low) = (state.readiness.is_storage_low(), free < min_free_bytes);
+    match free_bytes(data_dir).and_then(|free| Ok((free, journal_bytes(data_dir)?))) {
+        Ok((free, journal)) => {
+            let needed = min_free_bytes.saturating_add(journal);
+            let (was_low, is_low) = (state.readiness.is_storage_low(), free < needed);
             if was_low != is_low {
-                tracing::warn!(free, min_free_bytes, is_low, "storage: new orders are refused while it is low");
+                tracing::warn!(free, needed, is_low, "storage: new orders are refused while it is low");
             }
             state.readiness.set_storage_low(is_low);
             state.metrics.storage_free_bytes.set(i64::try_from(free).unwrap_or(i64::MAX));

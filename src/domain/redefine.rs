@@ -172,6 +172,7 @@ impl Sale {
 /// Two sound definitions can merge into one that is not.
 fn check_bounds(merged: &Definition) -> Result<(), Refusal> {
     let too_large = [
+        (merged.skus.is_empty(), "an activity's SKUs: at least 1"),
         (merged.skus.len() > SKUS_MAX, "an activity's SKUs: at most 200"),
         (merged.skus.iter().any(|sku| sku.stock.0 > STOCK_MAX), "a SKU's stock: at most 100,000,000"),
         (merged.starts_at_ms >= merged.ends_at_ms, "starts_at: before ends_at"),

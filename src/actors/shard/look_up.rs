@@ -18,7 +18,14 @@ impl Shard {
                 let order = self.state.order(*number).filter(|order| user.is_none_or(|user| order.user == user));
                 order.map(|order| Answer::Order { order, replayed: false }).ok_or(Refusal::OrderNotFound)
             }
-            Question::OrdersOf(user) => Ok(Answer::Orders(self.state.orders_of(*user).collect(), None)),
+            Question::OrdersOf { user, before, limit } => {
+                let older = |order: &OrderView| before.is_none_or(|before| order.order_id.sequence() < Some(before));
+                let mut orders: Vec<_> = self.state.orders_of(*user).filter(older).take(limit + 1).collect();
+                let more = orders.len() > *limit;
+                orders.truncate(*limit);
+                let next = orders.last().filter(|_| more).and_then(|order| order.order_id.sequence());
+                Ok(Answer::Orders(orders, next))
+            }
             Question::Live { user, sku } => {
                 let listed = self.state.sku_ids().any(|(_, known, _)| known == sku);
                 let is_live = |order: &OrderView| order.state.is_live() && order.sku_id == *sku;
