@@ -63,7 +63,6 @@ impl Default for Limits {
 /// Reads the section. The lower bounds leave the server usable, the upper ones catch a slip in the unit.
 pub fn read(section: &mut Fields<'_>) -> Limits {
     let default = Limits::default();
-    let timeout_ms = 100..=600_000_u64;
     Limits {
         shopper_body_bytes_max: section
             .integer("shopper_body_bytes_max", 1_024..=1_048_576)
@@ -72,10 +71,11 @@ pub fn read(section: &mut Fields<'_>) -> Limits {
             .integer("operator_body_bytes_max", 1_024..=16_777_216)
             .unwrap_or(default.operator_body_bytes_max),
         header_bytes_max: section.integer("header_bytes_max", 1_024..=131_072).unwrap_or(default.header_bytes_max),
+        // The framework reads its time twice a second: a shorter time-out could be over before the request came.
         request_head_timeout_ms: section
-            .integer("request_head_timeout_ms", timeout_ms.clone())
+            .integer("request_head_timeout_ms", 1_000..=600_000)
             .unwrap_or(default.request_head_timeout_ms),
-        body_timeout_ms: section.integer("body_timeout_ms", timeout_ms).unwrap_or(default.body_timeout_ms),
+        body_timeout_ms: section.integer("body_timeout_ms", 100..=600_000).unwrap_or(default.body_timeout_ms),
         keep_alive_s: section.integer("keep_alive_s", 1..=3_600).unwrap_or(default.keep_alive_s),
         connections_max: section.integer("connections_max", 16..=1_000_000).unwrap_or(default.connections_max),
         backlog: section.integer("backlog", 16..=65_535).unwrap_or(default.backlog),

@@ -4,19 +4,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
-use actix_web::{Error, web};
+use actix_web::{Error, HttpMessage, web};
 
 use super::key::is_visible_ascii;
 use super::problem::Problem;
 use super::state::State;
+use super::unread;
 use crate::telemetry::{Code, Served};
 
 /// Which listener a request came in by; for the counts.
 #[derive(Clone, Copy, Debug)]
 pub struct Listener(pub &'static str);
+
+/// The request's id, for handlers that log it.
+#[derive(Clone, Debug)]
+pub struct RequestId(pub HeaderValue);
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// A caller's request id that is longer is replaced: it stands in every problem and log line.
@@ -27,39 +31,54 @@ const REQUEST_ID_BYTES_MAX: usize = 128;
 /// # Errors
 /// None of its own: an inner error becomes its response here.
 pub async fn wrap(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let state = request.app_data::<web::Data<State>>().expect("every app has its state").clone();
     let listener = *request.app_data::<Listener>().expect("every app names its listener");
     let id = request_id(&request, &state);
-    let header_bytes: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let payload = unread::share(&mut request);
 
-    let mut response = if header_bytes + request.uri().path().len() > state.limits.header_bytes_max {
+    let mut response = if head_bytes(&request) > state.limits.header_bytes_max {
         let problem = Problem::headers_too_large(state.limits.header_bytes_max);
         request.into_response(render(&problem, &id, &state))
     } else {
+        request.extensions_mut().insert(RequestId(id.clone()));
         // A handler's problem comes back as a response; what is an error here is the framework's own.
         with_problem_body(next.call(request).await?.map_into_boxed_body(), &id, &state)
     };
     let status = response.status().as_u16();
     state.metrics.http_requests.get_or_create(&Served { listener: listener.0, status }).inc();
     response.headers_mut().insert(REQUEST_ID, id);
-    Ok(response)
+    Ok(unread::keep(response, payload))
 }
 
-/// Gives a handler's problem its body.
+/// The bytes of a request's target and headers, as they came over the wire.
+fn head_bytes(request: &ServiceRequest) -> usize {
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    let header = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + ": \r\n".len();
+    target + request.headers().iter().map(header).sum::<usize>()
+}
+
+/// Gives a problem its body. What stands in the head already, such as what lets another origin's page read it, stays.
 fn with_problem_body(response: ServiceResponse<BoxBody>, id: &HeaderValue, state: &State) -> ServiceResponse<BoxBody> {
-    let problem = match response.response().error().and_then(|error| error.as_error::<Problem>()) {
-        Some(problem) => problem.clone(),
-        // The framework's own refusal, such as a path that is no UTF-8: no body of ours yet.
-        None if response.response().error().is_some() && response.status() == StatusCode::BAD_REQUEST => {
-            Problem::malformed("the request cannot be understood")
-        }
+    let problem = match response.response().error() {
+        Some(error) => match error.as_error::<Problem>() {
+            Some(problem) => problem.clone(),
+            // The framework's own refusal, such as a preflight for a method that no route has.
+            None if response.status().is_client_error() => Problem::malformed(error.to_string()),
+            None => return response,
+        },
         None => return response,
     };
-    let (request, _) = response.into_parts();
-    ServiceResponse::new(request, render(&problem, id, state))
+    let (request, bare) = response.into_parts();
+    let mut whole = render(&problem, id, state);
+    for (name, value) in bare.headers() {
+        if !whole.headers().contains_key(name) {
+            whole.headers_mut().append(name.clone(), value.clone());
+        }
+    }
+    ServiceResponse::new(request, whole)
 }
 
 fn render(problem: &Problem, id: &HeaderValue, state: &State) -> actix_web::HttpResponse {

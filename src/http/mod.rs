@@ -4,16 +4,22 @@
 
 mod auth;
 mod body;
+mod docs;
 mod envelope;
+mod health;
 mod key;
+mod listing;
 mod openapi;
 mod operator;
 mod problem;
 mod query;
+mod route;
 mod server;
 mod shopper;
 mod state;
+mod unread;
 mod view;
+mod whole;
 
 pub use auth::Verifier;
 pub use openapi::description;

@@ -1,43 +1,58 @@
-//! The API's description, made from the handlers themselves.
+//! The API's description, made from the handlers themselves. What every route has in common, such as the problem that
+//! each refusal is, is added here.
 
+use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, Header, Ref, RefOr, Response, schema};
 use utoipa::{Modify, OpenApi};
 
-use super::{operator, server, shopper};
+use super::{health, operator, problem, shopper};
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Doorbuster",
-        description = "Who gets the last one. Shoppers' routes answer on the shopper listener, `/admin/…`, `/metrics` \
-            and this page on the operator listener. Errors are RFC 9457 problems with a stable `code`; ids are strings, \
-            instants are milliseconds since 1970 in fields named `…_ms`, money is integer cents."
+        description = "Who gets the last one.\n\n\
+            - Two listeners: the routes under **shopper** answer on the shopper listener, all others on the operator \
+              listener, where this page is; `/healthz` and `/readyz` answer on both.\n\
+            - Every route under `/v1` and `/admin` wants `Authorization: Bearer <JWT>`.\n\
+            - Errors are RFC 9457 problems with a stable `code`; each response below names the codes that it may have.\n\
+            - Ids are strings; instants are milliseconds since 1970 in fields named `…_ms`, and RFC 3339 with an offset \
+              in definitions; money is integer cents.\n\
+            - `X-Request-Id` is echoed, or made, and stands in every answer."
+    ),
+    tags(
+        (name = "shopper", description = "Buying. On the shopper listener."),
+        (name = "operator", description = "Running the sales. On the operator listener; `operator` may do everything, \
+            `auditor` every GET."),
+        (name = "health", description = "For load balancers and scrapers; without a token."),
     ),
     paths(
-        shopper::activities,
-        shopper::activity,
-        shopper::place_order,
-        shopper::own_orders,
-        shopper::result,
-        shopper::order,
-        shopper::cancel,
-        operator::activities,
-        operator::activity,
-        operator::put_activity,
-        operator::reload,
-        operator::reload_all,
-        operator::pause,
-        operator::resume,
-        operator::close,
-        operator::add_stock,
-        operator::stats,
-        operator::orders,
-        operator::order,
-        server::healthz,
-        server::readyz,
-        server::metrics,
+        shopper::activities::activities,
+        shopper::activities::activity,
+        shopper::orders::place_order,
+        shopper::orders::own_orders,
+        shopper::result::result,
+        shopper::orders::order,
+        shopper::orders::cancel,
+        operator::activities::activities,
+        operator::activities::activity,
+        operator::activities::put_activity,
+        operator::reload::reload,
+        operator::reload::reload_all,
+        operator::switch::pause,
+        operator::switch::resume,
+        operator::switch::close,
+        operator::stock::add_stock,
+        operator::stock::stats,
+        operator::orders::orders,
+        operator::orders::order,
+        health::healthz,
+        health::readyz,
+        health::metrics,
     ),
-    modifiers(&BearerTokens)
+    components(schemas(problem::Body)),
+    modifiers(&BearerTokens, &Problems)
 )]
 struct Api;
 
@@ -48,6 +63,49 @@ impl Modify for BearerTokens {
         let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
         let components = api.components.get_or_insert_with(Default::default);
         components.add_security_scheme("jwt", SecurityScheme::Http(bearer));
+    }
+}
+
+/// Gives every refusal its body, and every route the refusals that all have.
+struct Problems;
+
+impl Modify for Problems {
+    fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
+        for item in api.paths.paths.values_mut() {
+            let operations = [&mut item.get, &mut item.put, &mut item.post];
+            operations.into_iter().flatten().for_each(complete);
+        }
+    }
+}
+
+fn complete(operation: &mut Operation) {
+    let has = |tag: &str| operation.tags.iter().flatten().any(|known| known == tag);
+    let mut common = Vec::new();
+    if has("shopper") || has("operator") {
+        common.push(("401", "`unauthenticated`"));
+        common.push(("431", "`headers_too_large`"));
+        common.push(("503", "`overloaded`, `recovering`, and for new orders `storage_low`"));
+    }
+    if has("shopper") {
+        common.push(("429", "`rate_limited`"));
+    }
+    if has("operator") {
+        common.push(("403", "`forbidden`: the token's role may not do this"));
+    }
+    let responses = &mut operation.responses.responses;
+    for (status, codes) in common {
+        responses.entry(status.to_owned()).or_insert_with(|| RefOr::T(Response::new(codes)));
+    }
+    for (status, response) in responses.iter_mut() {
+        let RefOr::T(response) = response else { continue };
+        if status.starts_with(['4', '5']) {
+            let body = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+            response.content.insert("application/problem+json".to_owned(), body.into());
+        }
+        if matches!(status.as_str(), "429" | "503") {
+            let seconds = Header::new(schema::Object::with_type(schema::Type::Integer));
+            response.headers.insert("Retry-After".to_owned(), RefOr::T(seconds));
+        }
     }
 }
 

@@ -5,7 +5,9 @@ use std::fmt;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 
 use crate::actors::ask::Reason;
 use crate::actors::{Refused, Unavailable};
@@ -26,6 +28,34 @@ pub struct Problem {
     members: Map<String, Value>,
     retry_after_s: Option<u64>,
     allow: Option<&'static str>,
+}
+
+/// An answer other than success: RFC 9457, with a stable `code`.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub struct Body<'a> {
+    /// Names the code, too.
+    #[serde(rename = "type")]
+    #[schema(example = "urn:doorbuster:problem:sold_out")]
+    kind: String,
+    /// The status in words.
+    #[schema(example = "Conflict")]
+    title: &'a str,
+    #[schema(example = 409)]
+    status: u16,
+    /// What to switch on; stable.
+    #[schema(example = "sold_out")]
+    code: &'a str,
+    /// For people; may change.
+    #[schema(example = "fewer units are free than asked for")]
+    detail: &'a str,
+    /// As in the header `X-Request-Id`.
+    #[schema(example = "19a7b-2f")]
+    request_id: &'a str,
+    /// What the code has beside, such as `starts_at_ms` with `not_started` and `order_ids` with `limit_reached`.
+    #[serde(flatten)]
+    #[schema(ignore)]
+    members: &'a Map<String, Value>,
 }
 
 impl Problem {
@@ -66,6 +96,11 @@ impl Problem {
     /// No such activity, or none of this kind.
     pub fn activity_not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "activity_not_found", "there is no such activity here")
+    }
+
+    /// The catalogue says nothing of the activity, whatever else stands.
+    pub fn not_in_catalog() -> Self {
+        Self { detail: "the catalogue has no such activity".to_owned(), ..Self::activity_not_found() }
     }
 
     /// The route exists, the method does not.
@@ -200,20 +235,27 @@ impl Problem {
         self.status
     }
 
-    /// One member more, such as the entry that a fault is of.
-    pub fn summary(&self) -> Value {
-        json!({ "code": self.code, "detail": self.detail })
+    /// What the code has beside, by name.
+    pub fn member(&self, name: &str) -> Option<&Value> {
+        self.members.get(name)
+    }
+
+    /// What is wrong, for people.
+    pub fn detail(&self) -> &str {
+        &self.detail
     }
 
     /// The response, with the request's id in its body.
     pub fn response(&self, request_id: &str) -> HttpResponse {
-        let mut body = self.members.clone();
-        body.insert("type".to_owned(), json!(format!("urn:doorbuster:problem:{}", self.code)));
-        body.insert("title".to_owned(), json!(self.status.canonical_reason().unwrap_or("Problem")));
-        body.insert("status".to_owned(), json!(self.status.as_u16()));
-        body.insert("code".to_owned(), json!(self.code));
-        body.insert("detail".to_owned(), json!(self.detail));
-        body.insert("request_id".to_owned(), json!(request_id));
+        let body = Body {
+            kind: format!("urn:doorbuster:problem:{}", self.code),
+            title: self.status.canonical_reason().unwrap_or("Problem"),
+            status: self.status.as_u16(),
+            code: self.code,
+            detail: &self.detail,
+            request_id,
+            members: &self.members,
+        };
         let mut response = HttpResponse::build(self.status);
         response.content_type("application/problem+json");
         if let Some(seconds) = self.retry_after_s {
@@ -225,7 +267,7 @@ impl Problem {
         if self.status == StatusCode::UNAUTHORIZED {
             response.insert_header((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
         }
-        response.body(serde_json::to_vec(&body).expect("a JSON value is always serializable"))
+        response.body(serde_json::to_vec(&body).expect("our own views are serializable"))
     }
 }
 

@@ -1,30 +1,22 @@
-//! The two listeners: their sockets, limits and life, and the routes that both have.
+//! The two listeners: their sockets, limits and life.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix_cors::Cors;
 use actix_web::dev::{Server, ServerHandle};
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::Method;
 use actix_web::middleware::{Condition, from_fn};
 use actix_web::web::{self, Data};
-use actix_web::{App, Handler, HttpResponse, HttpServer, Resource, Responder};
-use serde_json::json;
-use utoipa_swagger_ui::SwaggerUi;
+use actix_web::{App, HttpServer};
 
 use super::envelope::{self, Listener};
-use super::openapi;
 use super::problem::Problem;
+use super::route::{Reply, get};
 use super::state::State;
-use super::{operator, shopper};
-use crate::actors::{Stage, Unavailable};
+use super::{docs, health, operator, shopper};
 use crate::config::Config;
-use crate::telemetry::SkuLabel;
-
-/// A gap between the process clock and wall time that `/readyz` tells of.
-const CLOCK_GAP_TOLD_MS: u64 = 3_000;
 
 /// Both listeners, bound and not yet served.
 pub struct Bound {
@@ -63,7 +55,7 @@ pub fn bind(config: &Config, state: Data<State>) -> io::Result<Bound> {
             .wrap(Condition::new(!origins.is_empty(), cors(&origins)))
             .wrap(from_fn(envelope::wrap))
             .configure(shopper::routes)
-            .configure(health)
+            .configure(health::routes)
             .default_service(web::to(no_such_route))
     };
     let operator_app = move || {
@@ -72,10 +64,9 @@ pub fn bind(config: &Config, state: Data<State>) -> io::Result<Bound> {
             .app_data(Listener("operator"))
             .wrap(from_fn(envelope::wrap))
             .configure(operator::routes)
-            .configure(health)
-            .service(get("/metrics", metrics))
-            .service(web::redirect("/docs", "/docs/"))
-            .service(SwaggerUi::new("/docs/{_:.*}").url("/openapi.json", openapi::description()))
+            .configure(health::routes)
+            .configure(docs::routes)
+            .service(get("/metrics", health::metrics))
             .default_service(web::to(no_such_route))
     };
 
@@ -152,81 +143,6 @@ fn cors(origins: &[String]) -> Cors {
         .max_age(3_600)
 }
 
-/// A resource that answers GET and says so to every other method.
-pub fn get<F, Args>(path: &str, handler: F) -> Resource
-where
-    F: Handler<Args>,
-    Args: actix_web::FromRequest + 'static,
-    F::Output: Responder + 'static,
-{
-    web::resource(path).get(handler).default_service(web::to(|| method_not_allowed("GET")))
-}
-
-/// A resource that answers POST and says so to every other method.
-pub fn post<F, Args>(path: &str, handler: F) -> Resource
-where
-    F: Handler<Args>,
-    Args: actix_web::FromRequest + 'static,
-    F::Output: Responder + 'static,
-{
-    web::resource(path).post(handler).default_service(web::to(|| method_not_allowed("POST")))
-}
-
-/// # Errors
-/// Always: the refusal that names the route's methods.
-pub async fn method_not_allowed(allow: &'static str) -> Result<HttpResponse, Problem> {
-    Err(Problem::method_not_allowed(allow))
-}
-
-async fn no_such_route() -> Result<HttpResponse, Problem> {
+async fn no_such_route() -> Reply {
     Err(Problem::not_found("there is no such route on this listener"))
-}
-
-fn health(config: &mut web::ServiceConfig) {
-    config.service(get("/healthz", healthz)).service(get("/readyz", readyz));
-}
-
-/// Whether the process lives
-#[utoipa::path(get, path = "/healthz", tag = "both", responses((status = 200, description = "it lives")))]
-pub async fn healthz() -> HttpResponse {
-    HttpResponse::Ok().json(json!({ "status": "ok" }))
-}
-
-/// Whether the process should be sent traffic
-///
-/// 200 `ready` or `degraded` with reasons; 503 `recovering` or `draining`.
-#[utoipa::path(get, path = "/readyz", tag = "both",
-    responses((status = 200, body = Object), (status = 503, description = "recovering, draining")))]
-pub async fn readyz(state: Data<State>) -> Result<HttpResponse, Problem> {
-    let router = match state.readiness.stage() {
-        Stage::Recovering => return Err(Problem::unavailable(Unavailable::Recovering)),
-        Stage::Draining => return Err(Problem::unavailable(Unavailable::Draining)),
-        Stage::Ready => state.router()?,
-    };
-    let mut reasons = state.readiness.catalog_faults();
-    let gap_ms = router.clock_gap_ms();
-    if gap_ms.unsigned_abs() > CLOCK_GAP_TOLD_MS {
-        reasons.push(format!("clock: wall time is {gap_ms} ms ahead of the process; it is followed slowly"));
-    }
-    if state.readiness.is_storage_low() {
-        reasons.push("storage_low: new orders are refused until disk space is freed".to_owned());
-    }
-    let status = if reasons.is_empty() { "ready" } else { "degraded" };
-    let body = json!({ "status": status, "reasons": reasons, "durability": "fsync", "clock_gap_ms": gap_ms });
-    Ok(super::view::reply(StatusCode::OK, &body))
-}
-
-/// Metrics in the Prometheus text format
-#[utoipa::path(get, path = "/metrics", tag = "operator", responses((status = 200, body = String)))]
-pub async fn metrics(state: Data<State>) -> HttpResponse {
-    state.refresh();
-    if let Ok(router) = state.router() {
-        router.each_free_count(|activity_id, sku_id, free| {
-            let label = SkuLabel { activity_id: activity_id.0, sku_id: sku_id.to_string() };
-            state.metrics.sku_available.get_or_create(&label).set(i64::from(free.load(Ordering::Relaxed)));
-        });
-    }
-    HttpResponse::Ok()
-        .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
-        .body(state.metrics.text())
 }

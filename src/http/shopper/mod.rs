@@ -1,0 +1,22 @@
+//! The shopper listener's routes, by what they are about.
+
+pub mod activities;
+pub mod order_request;
+pub mod orders;
+pub mod result;
+
+use actix_web::web;
+
+use super::route::{get, post, read, refuse_others};
+
+/// The listener's routes.
+pub fn routes(config: &mut web::ServiceConfig) {
+    let orders = web::resource("/v1/flash-sales/{activity_id}/orders").post(orders::place_order);
+    config
+        .service(get("/v1/activities", activities::activities))
+        .service(get("/v1/activities/{activity_id}", activities::activity))
+        .service(refuse_others(read(orders, orders::own_orders), "GET, HEAD, POST"))
+        .service(get("/v1/flash-sales/{activity_id}/result", result::result))
+        .service(get("/v1/orders/{order_id}", orders::order))
+        .service(post("/v1/orders/{order_id}/cancel", orders::cancel));
+}

@@ -1,0 +1,39 @@
+//! The polling contract: what became of a request to buy.
+
+use actix_web::HttpRequest;
+use actix_web::http::StatusCode;
+use actix_web::web::Data;
+use serde::Deserialize;
+
+use crate::actors::{Answer, Question};
+use crate::http::query::{id, params, path_id};
+use crate::http::route::{Reply, refusal};
+use crate::http::state::State;
+use crate::http::view::{Outcome, reply};
+use crate::ids::{ActivityId, SkuId};
+
+#[derive(Deserialize)]
+struct Wanted {
+    sku_id: String,
+}
+
+/// What became of a request to buy
+///
+/// `result` is `-1` where the caller has no live order of the SKU, else the newest live order's id: in this version an
+/// order counts as settled once it is durable in the journal, so `0` (accepted, not yet settled) does not occur. With an
+/// id come `order_id`, `state` and `expires_at_ms`. It goes back to `-1` only if the order is cancelled or expires.
+#[utoipa::path(get, path = "/v1/flash-sales/{activity_id}/result", tag = "shopper", security(("jwt" = [])),
+    params(("activity_id" = String, Path, example = "1001"), ("sku_id" = String, Query, example = "2001")),
+    responses((status = 200, body = Outcome, description = "what became of it"),
+        (status = 400, description = "`malformed_request`"),
+        (status = 404, description = "`activity_not_found`, `sku_not_found`")))]
+pub async fn result(request: HttpRequest, state: Data<State>) -> Reply {
+    let user = state.shopper(&request)?;
+    let activity_id: ActivityId = path_id(&request, "activity_id")?;
+    let wanted: Wanted = params(&request)?;
+    let sku: SkuId = id("sku_id", &wanted.sku_id)?;
+    match state.router()?.ask(activity_id, Question::Live { user, sku }).answer().await {
+        Answer::Live(order) => Ok(reply(StatusCode::OK, &Outcome::new(order.as_ref()))),
+        other => Err(refusal(other)),
+    }
+}

@@ -1,0 +1,28 @@
+//! The JSON that goes out. Ids are strings, instants are integers named `…_ms`, money is integer cents.
+
+mod activity;
+mod change;
+mod order;
+mod stats;
+
+use std::fmt::Display;
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use serde::{Serialize, Serializer};
+
+pub use activity::{Activities, ActivityDetail, ActivityLine, Standing, StandingPage};
+pub use change::{ChangeReport, EntryFault, ReloadReport};
+pub use order::{Order, Orders, Outcome};
+pub use stats::Stats;
+
+/// An id as a string.
+fn text<S: Serializer, T: Display>(id: &T, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(id)
+}
+
+/// A response with a JSON body.
+pub fn reply(status: StatusCode, body: &impl Serialize) -> HttpResponse {
+    let body = serde_json::to_vec(body).expect("our own views are serializable");
+    HttpResponse::build(status).content_type("application/json").body(body)
+}
