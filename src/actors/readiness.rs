@@ -1,7 +1,10 @@
 //! What `/readyz` tells: whether the process may be sent traffic, and what is not as it should be.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::ids::ActivityId;
 
 /// How far the process is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +25,14 @@ pub struct Readiness(Arc<Inner>);
 struct Inner {
     stage: AtomicU8,
     storage_low: AtomicBool,
-    catalog_faults: Mutex<Vec<String>>,
+    catalog_faults: Mutex<CatalogFaults>,
+}
+
+/// What of the catalogue could not be applied, in words.
+#[derive(Debug, Default)]
+struct CatalogFaults {
+    entries: BTreeMap<ActivityId, String>,
+    strays: Vec<String>,
 }
 
 impl Readiness {
@@ -57,14 +67,26 @@ impl Readiness {
         self.0.storage_low.store(low, Ordering::Relaxed);
     }
 
-    /// The catalogue entries that could not be applied, in words.
+    /// What of the catalogue could not be applied, in words.
     #[must_use]
     pub fn catalog_faults(&self) -> Vec<String> {
-        self.0.catalog_faults.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        let faults = self.lock();
+        faults.entries.values().chain(&faults.strays).cloned().collect()
     }
 
-    /// Says which catalogue entries could not be applied.
-    pub fn set_catalog_faults(&self, faults: Vec<String>) {
-        *self.0.catalog_faults.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = faults;
+    /// Says which of the catalogue's entries could not be applied, after all were read, and what is wrong beside them.
+    pub fn set_catalog_faults(&self, entries: BTreeMap<ActivityId, String>, strays: Vec<String>) {
+        *self.lock() = CatalogFaults { entries, strays };
+    }
+
+    /// Says whether one entry could be applied, after it alone was read.
+    pub fn set_catalog_fault(&self, activity_id: ActivityId, fault: Option<String>) {
+        let mut faults = self.lock();
+        faults.entries.remove(&activity_id);
+        faults.entries.extend(fault.map(|fault| (activity_id, fault)));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, CatalogFaults> {
+        self.0.catalog_faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

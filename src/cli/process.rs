@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use actix_web::web::Data;
 
-use crate::actors::desk::{By, Reloaded};
-use crate::actors::{Answer, House, Readiness, Recovered, Settings, ask, recovery};
+use crate::actors::desk::By;
+use crate::actors::{House, Readiness, Recovered, Settings, ask, recovery};
 use crate::clock::{Clock, SLEW_EVERY};
 use crate::config::Config;
 use crate::domain::event::Author;
@@ -130,15 +130,9 @@ impl Process {
         // The door is shut while the catalogue is applied, but the desk has to get through it.
         state.readiness.ready();
         let (reloaded, strays) = house.desk.reload_all(by, false).await;
-        let faults: Vec<String> = reloaded
-            .into_iter()
-            .filter_map(|(activity_id, outcome)| Some(format!("catalog {activity_id}: {}", fault(outcome)?)))
-            .chain(strays.iter().map(|stray| format!("catalog: {stray}")))
-            .collect();
-        for fault in &faults {
+        for fault in state.note_reload_of_all(&reloaded, &strays) {
             tracing::warn!(fault, "a catalogue entry was skipped");
         }
-        state.readiness.set_catalog_faults(faults);
 
         let (handle, gauged) = (writer.handle(), clock.clone());
         state.open(house.router.clone(), house.desk.clone(), move |metrics| {
@@ -157,18 +151,6 @@ impl Process {
     pub fn close(self) -> Result<Tail, persist::Error> {
         self.house.close();
         self.writer.stop()
-    }
-}
-
-/// What went wrong with one catalogue entry at start-up, if anything.
-fn fault(outcome: Reloaded) -> Option<String> {
-    match outcome {
-        Reloaded::Faulty(faults) => {
-            let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
-            Some(faults.join("; "))
-        }
-        Reloaded::Read(Answer::Refused(refused)) => Some(format!("{:?}", refused.reason)),
-        Reloaded::Read(_) | Reloaded::Absent => None,
     }
 }
 

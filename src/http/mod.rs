@@ -17,6 +17,7 @@ mod route;
 mod server;
 mod shopper;
 mod state;
+mod told;
 mod unread;
 mod view;
 mod whole;
