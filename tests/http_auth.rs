@@ -182,8 +182,11 @@ fn public_keys_check_their_own_algorithm_only() {
     let rs = EncodingKey::from_rsa_pem(include_bytes!("http/keys/rs256.pem")).expect("a key");
     let es = EncodingKey::from_ec_pem(include_bytes!("http/keys/es256.pem")).expect("a key");
     let by = |algorithm, key: &EncodingKey| encode(&Header::new(algorithm), &claims(json!({})), key).expect("it signs");
-    let tokens =
-        [("EdDSA", by(Algorithm::EdDSA, &ed)), ("RS256", by(Algorithm::RS256, &rs)), ("ES256", by(Algorithm::ES256, &es))];
+    let tokens = [
+        ("EdDSA", by(Algorithm::EdDSA, &ed)),
+        ("RS256", by(Algorithm::RS256, &rs)),
+        ("ES256", by(Algorithm::ES256, &es)),
+    ];
     for (name, file) in [("EdDSA", "ed25519"), ("RS256", "rs256"), ("ES256", "es256")] {
         let toml = format!("[auth]\nalgorithm = '{name}'\npublic_key_file = '{keys}/{file}.pub.pem'\n");
         let server = Server::start(Settings { toml: toml.leak(), ..Settings::default() });
@@ -201,7 +204,8 @@ fn public_keys_check_their_own_algorithm_only() {
 #[test]
 fn each_role_does_on_the_operator_listener_what_it_may() {
     let server = Server::selling(5);
-    let order_id = server.shopper(7, post(ORDERS).json(&wish(1))).ok(201)["order_id"].as_str().expect("an id").to_owned();
+    let order_id =
+        server.shopper(7, post(ORDERS).json(&wish(1))).ok(201)["order_id"].as_str().expect("an id").to_owned();
     let reads = [
         "/admin/v1/activities".to_owned(),
         SALE.to_owned(),
@@ -222,7 +226,11 @@ fn each_role_does_on_the_operator_listener_what_it_may() {
     for role in [None, Some("shopper"), Some("merchant"), Some("auditor")] {
         for path in &reads {
             let reply = ask(role, get(path));
-            if role == Some("auditor") { reply.ok(200) } else { reply.problem(403, "forbidden") };
+            if role == Some("auditor") {
+                reply.ok(200)
+            } else {
+                reply.problem(403, "forbidden")
+            };
         }
         for request in &writes {
             ask(role, request.clone()).problem(403, "forbidden");

@@ -65,8 +65,16 @@ fn a_dry_run_says_and_does_nothing() {
     assert_eq!(server.operator(get(SALE)).ok(200)["version"], 1);
     assert_eq!(server.stats()["skus"][0]["stock"], 10);
     // A slip in the parameter must not make a change.
-    for bad in ["dry_run=banana", "dry_run=", "dry_run=1", "dry_run=TRUE", "dry_run", "dryrun=true", "dry-run=true",
-        "dry_run=true&dry_run=false"] {
+    for bad in [
+        "dry_run=banana",
+        "dry_run=",
+        "dry_run=1",
+        "dry_run=TRUE",
+        "dry_run",
+        "dryrun=true",
+        "dry-run=true",
+        "dry_run=true&dry_run=false",
+    ] {
         server.operator(put(&format!("{SALE}?{bad}"), &sale(7))).problem(400, "malformed_request");
         for path in [format!("{SALE}/reload?{bad}"), format!("/admin/v1/reload?{bad}")] {
             server.operator(post(&path)).problem(400, "malformed_request");
@@ -77,7 +85,8 @@ fn a_dry_run_says_and_does_nothing() {
     }
     let stock = restock(1).wire();
     assert!(!stock.is_empty());
-    server.operator(post(&format!("{SALE}/stock?dry_run=true")).json(&json!({ "sku_id": "2001", "add": 1 })))
+    server
+        .operator(post(&format!("{SALE}/stock?dry_run=true")).json(&json!({ "sku_id": "2001", "add": 1 })))
         .problem(400, "malformed_request");
     assert_eq!(server.operator(get(SALE)).ok(200)["version"], 1);
     server.operator(put(&format!("{SALE}?dry_run=false"), &sale(7))).ok(200);
@@ -117,15 +126,35 @@ fn a_faulty_definition_is_told_whole() {
         json!({ "skus": [sku] })
     };
     for fields in [
-        json!({ "kind": "red_packet" }), json!({ "kind": "lottery" }), json!({ "kind": null }), json!({ "shards": 2 }),
-        json!({ "shards": 0 }), json!({ "currency": "cny" }), json!({ "starts_at": "2026-11-11T00:00:00" }),
-        json!({ "starts_at": 1 }), json!({ "ends_at": "2026-11-10T23:59:00Z" }), json!({ "per_user_limit": 1.5 }),
-        json!({ "per_user_limit": "1" }), json!({ "payment_window_s": 0 }), json!({ "on_late_payment": "shrug" }),
-        json!({ "shared_sku": "yes" }), json!({ "skus": [] }), json!({ "skus": {} }), json!({ "skus": [1] }),
-        json!({ "title": "x".repeat(201) }), json!({ "title": "a\nb" }), json!({ "unknown": 1 }), json!({ "rounds": [] }),
-        sku(json!({ "stock": -1 })), sku(json!({ "stock": 100_000_001 })), sku(json!({ "stock": 1.5 })),
-        sku(json!({ "sku_id": "a b" })), sku(json!({ "sku_id": 1 })), sku(json!({ "price_cents": -1 })),
-        sku(json!({ "price_cents": 9_007_199_254_740_992_u64 })), sku(json!({ "colour": "red" })),
+        json!({ "kind": "red_packet" }),
+        json!({ "kind": "lottery" }),
+        json!({ "kind": null }),
+        json!({ "shards": 2 }),
+        json!({ "shards": 0 }),
+        json!({ "currency": "cny" }),
+        json!({ "starts_at": "2026-11-11T00:00:00" }),
+        json!({ "starts_at": 1 }),
+        json!({ "ends_at": "2026-11-10T23:59:00Z" }),
+        json!({ "per_user_limit": 1.5 }),
+        json!({ "per_user_limit": "1" }),
+        json!({ "payment_window_s": 0 }),
+        json!({ "on_late_payment": "shrug" }),
+        json!({ "shared_sku": "yes" }),
+        json!({ "skus": [] }),
+        json!({ "skus": {} }),
+        json!({ "skus": [1] }),
+        json!({ "title": "x".repeat(201) }),
+        json!({ "title": "a\nb" }),
+        json!({ "unknown": 1 }),
+        json!({ "rounds": [] }),
+        sku(json!({ "stock": -1 })),
+        sku(json!({ "stock": 100_000_001 })),
+        sku(json!({ "stock": 1.5 })),
+        sku(json!({ "sku_id": "a b" })),
+        sku(json!({ "sku_id": 1 })),
+        sku(json!({ "price_cents": -1 })),
+        sku(json!({ "price_cents": 9_007_199_254_740_992_u64 })),
+        sku(json!({ "colour": "red" })),
     ] {
         let reply = server.operator(put(SALE, &sale_with(1, fields.clone())));
         assert_eq!(reply.status, 422, "{fields}: {}", reply.text());
@@ -161,7 +190,10 @@ fn what_may_not_change_is_refused_by_name() {
     let problem = server.operator(put(SALE, &sale(0))).problem(422, "invalid_definition");
     assert_eq!((&problem["sku_id"], &problem["largest_reduction"]), (&json!("2001"), &json!(9)));
     server.operator(put(SALE, &sale(1))).ok(200);
-    assert_eq!(server.stats()["skus"][0], json!({ "sku_id": "2001", "stock": 1, "available": 0, "held": 1, "sold": 0 }));
+    assert_eq!(
+        server.stats()["skus"][0],
+        json!({ "sku_id": "2001", "stock": 1, "available": 0, "held": 1, "sold": 0 })
+    );
     server.shopper(8, post(ORDERS).json(&wish(1))).problem(409, "sold_out");
     // A new price is for new orders.
     let mut dearer = sale(2);
@@ -184,7 +216,10 @@ fn pausing_resuming_and_closing_are_idempotent_and_closing_is_final() {
     let order = buy(7).ok(201);
     for _ in 0..2 {
         let report = switch("pause").ok(200);
-        assert_eq!((&report["state"], &report["paused"], &report["version"]), (&json!("paused"), &json!(true), &json!(1)));
+        assert_eq!(
+            (&report["state"], &report["paused"], &report["version"]),
+            (&json!("paused"), &json!(true), &json!(1))
+        );
     }
     buy(8).problem(409, "paused");
     let id = order["order_id"].as_str().expect("an id");
@@ -243,7 +278,9 @@ fn a_key_makes_an_operators_change_once() {
     server.operator(post(&format!("{SALE}/close"))).ok(200);
     assert_eq!(server.operator(restock(5).key("k")).header("idempotent-replayed"), Some("true"));
     // A refusal is not stored, and a definition's key defines once.
-    server.operator(post("/admin/v1/activities/7/stock").json(&json!({ "sku_id": "x", "add": 1 })).key("z")).problem(404, "activity_not_found");
+    server
+        .operator(post("/admin/v1/activities/7/stock").json(&json!({ "sku_id": "x", "add": 1 })).key("z"))
+        .problem(404, "activity_not_found");
     let other = json!({ "skus": [{ "sku_id": "x", "title": "t", "price_cents": 1, "stock": 1 }] });
     let define = || server.operator(put("/admin/v1/activities/7", &sale_with(1, other.clone())).key("z"));
     define().ok(201);
@@ -259,12 +296,23 @@ fn a_restock_adds_units_and_nothing_else() {
         let text = format!(r#"{{"sku_id":"2001","add":{add}}}"#);
         server.operator(post(&format!("{SALE}/stock")).text(&text)).problem(422, "invalid_quantity");
     }
-    for text in ["", "{}", r#"{"sku_id":"2001"}"#, r#"{"add":1}"#, r#"{"sku_id":"2001","add":1.5}"#,
-        r#"{"sku_id":"2001","add":"1"}"#, r#"{"sku_id":"2001","add":null}"#, r#"{"sku_id":7,"add":1}"#,
-        r#"{"sku_id":"a b","add":1}"#, r#"{"sku_id":"2001","add":1,"add":2}"#] {
+    for text in [
+        "",
+        "{}",
+        r#"{"sku_id":"2001"}"#,
+        r#"{"add":1}"#,
+        r#"{"sku_id":"2001","add":1.5}"#,
+        r#"{"sku_id":"2001","add":"1"}"#,
+        r#"{"sku_id":"2001","add":null}"#,
+        r#"{"sku_id":7,"add":1}"#,
+        r#"{"sku_id":"a b","add":1}"#,
+        r#"{"sku_id":"2001","add":1,"add":2}"#,
+    ] {
         server.operator(post(&format!("{SALE}/stock")).text(text)).problem(400, "malformed_request");
     }
-    server.operator(post(&format!("{SALE}/stock")).json(&json!({ "sku_id": "x", "add": 1 }))).problem(404, "sku_not_found");
+    server
+        .operator(post(&format!("{SALE}/stock")).json(&json!({ "sku_id": "x", "add": 1 })))
+        .problem(404, "sku_not_found");
     server.shopper(7, post(ORDERS).json(&wish(1))).problem(409, "sold_out");
     server.operator(restock(1)).ok(200);
     server.shopper(7, post(ORDERS).json(&wish(1))).ok(201);
@@ -327,8 +375,12 @@ fn lists_and_look_ups_come_in_pages() {
     assert_eq!(seen("?state=cancelled"), [id(1)]);
     assert_eq!(seen("?user_id=7"), [id(0), id(2), id(4)]);
     assert_eq!(seen("?user_id=7&state=cancelled"), Vec::<String>::new());
-    for (filter, expected) in [("", vec![id(0), id(1), id(2), id(3), id(4)]), ("user_id=7&", vec![id(0), id(2), id(4)]),
-        ("state=held&", vec![id(0), id(2), id(3), id(4)]), ("user_id=77&", vec![])] {
+    for (filter, expected) in [
+        ("", vec![id(0), id(1), id(2), id(3), id(4)]),
+        ("user_id=7&", vec![id(0), id(2), id(4)]),
+        ("state=held&", vec![id(0), id(2), id(3), id(4)]),
+        ("user_id=77&", vec![]),
+    ] {
         let (mut walked, mut cursor) = (Vec::new(), String::new());
         loop {
             let page = orders(&format!("?{filter}limit=1{cursor}"));
@@ -340,7 +392,9 @@ fn lists_and_look_ups_come_in_pages() {
         }
         assert_eq!(walked, expected, "{filter}");
     }
-    for bad in ["?user_id=x", "?state=lost", "?limit=0", "?limit=1001", "?cursor=x", "?cursor=-1", "?cursor=99999999999"] {
+    for bad in
+        ["?user_id=x", "?state=lost", "?limit=0", "?limit=1001", "?cursor=x", "?cursor=-1", "?cursor=99999999999"]
+    {
         server.operator(get(&format!("/admin/v1/activities/1/orders{bad}"))).problem(400, "malformed_request");
     }
     server.operator(get("/admin/v1/activities/9/orders")).problem(404, "activity_not_found");

@@ -95,8 +95,14 @@ fn a_reload_of_all_applies_what_it_can_and_tells_the_rest() {
     server.write_catalog("1001.toml", &toml_of(&sale(11)));
     server.write_catalog("1002.toml", "kind = 'flash_sale'\n");
     server.write_catalog("1003.toml", &toml_of(&sale(1)));
-    server.write_catalog("1004.toml", &toml_of(&sale_with(1, json!({ "skus": [
-        { "sku_id": "2004", "title": "t", "price_cents": 1, "stock": 5 }] }))));
+    server.write_catalog(
+        "1004.toml",
+        &toml_of(&sale_with(
+            1,
+            json!({ "skus": [
+        { "sku_id": "2004", "title": "t", "price_cents": 1, "stock": 5 }] }),
+        )),
+    );
     server.write_catalog("misnamed.toml", "");
     let told = |path: &str| {
         let report = server.operator(post(path)).ok(200);
@@ -136,12 +142,19 @@ fn one_key_on_the_two_reloads_is_two_keys() {
 #[test]
 fn a_start_reloads_and_readyz_names_what_it_skipped() {
     let settings = Settings {
-        catalog: vec![("1001.toml", toml_of(&sale(10))), ("1002.toml", "kind = 1\n".to_owned()), ("x.toml", String::new())],
+        catalog: vec![
+            ("1001.toml", toml_of(&sale(10))),
+            ("1002.toml", "kind = 1\n".to_owned()),
+            ("x.toml", String::new()),
+        ],
         ..Settings::default()
     };
     let server = Server::start(settings);
     let ready = server.stranger(get("/readyz")).ok(200);
-    assert_eq!((&ready["status"], &ready["durability"], ready.get("mysql")), (&json!("degraded"), &json!("fsync"), None));
+    assert_eq!(
+        (&ready["status"], &ready["durability"], ready.get("mysql")),
+        (&json!("degraded"), &json!("fsync"), None)
+    );
     let reasons: Vec<&str> = ready["reasons"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
     assert_eq!(reasons.len(), 2, "{reasons:?}");
     assert!(reasons[0].contains("1002") && reasons[1].contains("x.toml"), "{reasons:?}");
@@ -169,6 +182,9 @@ fn a_mended_catalogue_clears_readyz() {
     server.operator(post("/admin/v1/reload?dry_run=true")).ok(200);
     assert_eq!(server.stranger(get("/readyz")).ok(200)["status"], "degraded");
     server.operator(post("/admin/v1/reload")).ok(200);
-    assert_eq!(server.stranger(get("/readyz")).ok(200), json!({
-        "status": "ready", "reasons": [], "durability": "fsync", "clock_gap_ms": 0 }));
+    assert_eq!(
+        server.stranger(get("/readyz")).ok(200),
+        json!({
+        "status": "ready", "reasons": [], "durability": "fsync", "clock_gap_ms": 0 })
+    );
 }

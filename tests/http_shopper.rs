@@ -2,7 +2,9 @@
 
 mod http;
 
-use http::{NOW_MS, ORDERS, PAYMENT_WINDOW_S, Reply, Request, SALE, Server, Settings, get, post, put, sale, sale_with, wish};
+use http::{
+    NOW_MS, ORDERS, PAYMENT_WINDOW_S, Reply, Request, SALE, Server, Settings, get, post, put, sale, sale_with, wish,
+};
 use serde_json::{Value, json};
 
 const START_MS: u64 = NOW_MS - 60_000;
@@ -34,9 +36,7 @@ fn the_lists_and_the_detail_have_the_contracts_fields() {
     let first = line("1001", "Doorbuster phones", "running", START_MS, END_MS);
     let second = line("1002", "Later", "scheduled", 1_794_412_800_000, 1_794_416_400_000);
     let list = |query: &str| server.shopper(7, get(&format!("/v1/activities{query}"))).ok(200);
-    let page = |activities: Value, next: Value| {
-        json!({ "server_time_ms": NOW_MS, "activities": activities, "next_cursor": next })
-    };
+    let page = |activities: Value, next: Value| json!({ "server_time_ms": NOW_MS, "activities": activities, "next_cursor": next });
     for (query, expected) in [
         ("", page(json!([first, second]), Value::Null)),
         ("?limit=1", page(json!([first]), json!("1001"))),
@@ -64,8 +64,11 @@ fn the_lists_and_the_detail_have_the_contracts_fields() {
 #[test]
 fn an_order_has_the_contracts_fields_wherever_it_is_shown() {
     let server = Server::selling(10);
-    let reply = server.shopper(7, post(ORDERS).json(&json!({
-        "sku_id": "2001", "quantity": 1, "ref": "cart-7", "unknown": { "is": ["ignored"] } })));
+    let reply = server.shopper(
+        7,
+        post(ORDERS).json(&json!({
+        "sku_id": "2001", "quantity": 1, "ref": "cart-7", "unknown": { "is": ["ignored"] } })),
+    );
     let order = reply.ok(201);
     let id = id_of(&order);
     let path = format!("/v1/orders/{id}");
@@ -184,7 +187,9 @@ fn a_purchase_is_refused_in_the_contracts_order() {
 
     let orders = "/v1/flash-sales/99/orders";
     server.stranger(post(orders).header("Content-Type", "text/plain").text("{")).problem(401, "unauthenticated");
-    server.shopper(7, post(orders).header("Content-Type", "text/plain").text("{")).problem(415, "unsupported_media_type");
+    server
+        .shopper(7, post(orders).header("Content-Type", "text/plain").text("{"))
+        .problem(415, "unsupported_media_type");
     server.shopper(7, post(orders).text("{")).problem(400, "malformed_request");
     ask(99, json!({ "sku_id": "none" })).problem(400, "malformed_request");
     ask(99, bad_sku.clone()).problem(404, "activity_not_found");
@@ -233,33 +238,83 @@ fn a_body_that_does_not_fit_is_malformed_and_a_wrong_quantity_is_not() {
     server.operator(put(SALE, &sale_with(100, json!({ "per_user_limit": 5 })))).ok(201);
     let nested = format!(r#"{{"sku_id":"2001","quantity":1,"deep":{}1{}}}"#, "[".repeat(5_000), "]".repeat(5_000));
     let quantity = |text: &str| format!(r#"{{"sku_id":"2001","quantity":{text}}}"#);
-    for text in ["0", "-1", "6", "1001", "9007199254740992", "9223372036854775808", "-9223372036854775809",
-        "18446744073709551616", "1e30", "-1e30", "-0"] {
+    for text in [
+        "0",
+        "-1",
+        "6",
+        "1001",
+        "9007199254740992",
+        "9223372036854775808",
+        "-9223372036854775809",
+        "18446744073709551616",
+        "1e30",
+        "-1e30",
+        "-0",
+    ] {
         server.shopper(7, post(ORDERS).text(&quantity(text))).problem(422, "invalid_quantity");
     }
     let with_ref = |text: &str| format!(r#"{{"sku_id":"2001","quantity":1,"ref":{text}}}"#);
     let long = format!("\"{}\"", "x".repeat(65));
     for text in [
-        "", " ", "null", "1", "\"x\"", "[]", "[1]", "{", "{}", "{\"sku_id\":\"2001\"}", "{\"quantity\":1}",
-        "{'sku_id':'2001','quantity':1}", "{\"sku_id\":\"2001\",\"quantity\":1}}", "{\"sku_id\":\"2001\",\"quantity\":1,}",
-        r#"{"sku_id":2001,"quantity":1}"#, r#"{"sku_id":"","quantity":1}"#, r#"{"sku_id":"a b","quantity":1}"#,
-        r#"{"sku_id":"\ud800","quantity":1}"#, r#"{"sku_id":null,"quantity":1}"#,
-        r#"{"sku_id":"2001","sku_id":"2001","quantity":1}"#, r#"{"sku_id":"2001","quantity":1,"quantity":1}"#,
+        "",
+        " ",
+        "null",
+        "1",
+        "\"x\"",
+        "[]",
+        "[1]",
+        "{",
+        "{}",
+        "{\"sku_id\":\"2001\"}",
+        "{\"quantity\":1}",
+        "{'sku_id':'2001','quantity':1}",
+        "{\"sku_id\":\"2001\",\"quantity\":1}}",
+        "{\"sku_id\":\"2001\",\"quantity\":1,}",
+        r#"{"sku_id":2001,"quantity":1}"#,
+        r#"{"sku_id":"","quantity":1}"#,
+        r#"{"sku_id":"a b","quantity":1}"#,
+        r#"{"sku_id":"\ud800","quantity":1}"#,
+        r#"{"sku_id":null,"quantity":1}"#,
+        r#"{"sku_id":"2001","sku_id":"2001","quantity":1}"#,
+        r#"{"sku_id":"2001","quantity":1,"quantity":1}"#,
         "\u{feff}{\"sku_id\":\"2001\",\"quantity\":1}",
-        &quantity("1.5"), &quantity("\"1\""), &quantity("null"), &quantity("true"), &quantity("[1]"), &quantity("01"),
-        &quantity("+1"), &quantity("NaN"), &quantity("1e400"), &quantity(""),
-        &with_ref("1"), &with_ref("\"a b\""), &with_ref("\"\\u0000\""), &with_ref("\"\u{e9}\""), &with_ref(&long),
+        &quantity("1.5"),
+        &quantity("\"1\""),
+        &quantity("null"),
+        &quantity("true"),
+        &quantity("[1]"),
+        &quantity("01"),
+        &quantity("+1"),
+        &quantity("NaN"),
+        &quantity("1e400"),
+        &quantity(""),
+        &with_ref("1"),
+        &with_ref("\"a b\""),
+        &with_ref("\"\\u0000\""),
+        &with_ref("\"\u{e9}\""),
+        &with_ref(&long),
         &with_ref("[]"),
     ] {
         let reply = server.shopper(7, post(ORDERS).text(text));
         assert_eq!(reply.status, 400, "{text}: {}", reply.text());
         reply.problem(400, "malformed_request");
     }
-    server.shopper(7, post(ORDERS).bytes(b"{\"sku_id\":\"2001\",\"quantity\":1,\"ref\":\"\xff\xfe\"}")).problem(400, "malformed_request");
+    server
+        .shopper(7, post(ORDERS).bytes(b"{\"sku_id\":\"2001\",\"quantity\":1,\"ref\":\"\xff\xfe\"}"))
+        .problem(400, "malformed_request");
     server.shopper(7, post(ORDERS)).problem(400, "malformed_request");
     // What is odd and fits: unknown fields of whatever depth, escapes, spaces, an empty and an absent ref.
-    for (user, text) in [nested.as_str(), r#"{"quantity":1,"sku_id":"\u0032001"}"#, " {\n\"sku_id\" : \"2001\" , \"quantity\":\t1 } ",
-        &with_ref("\"\""), &with_ref("null"), r#"{"sku_id":"2001","quantity":1,"x":1,"x":2}"#].iter().enumerate() {
+    for (user, text) in [
+        nested.as_str(),
+        r#"{"quantity":1,"sku_id":"\u0032001"}"#,
+        " {\n\"sku_id\" : \"2001\" , \"quantity\":\t1 } ",
+        &with_ref("\"\""),
+        &with_ref("null"),
+        r#"{"sku_id":"2001","quantity":1,"x":1,"x":2}"#,
+    ]
+    .iter()
+    .enumerate()
+    {
         server.shopper(100 + user as u64, post(ORDERS).text(text)).ok(201);
     }
     server.stop_and_audit();
@@ -272,14 +327,20 @@ fn a_key_gives_the_same_order_in_every_state() {
     let order = with_key(wish(1)).ok(201);
     let replays = |state: &str, when: &str| {
         // Whatever the order of names and the spaces between: the body is compared after parsing.
-        for text in [r#"{"sku_id":"2001","quantity":1}"#, "{ \"quantity\" : 1,\n \"sku_id\":\"20\\u00301\", \"new\": 0 }"] {
+        for text in
+            [r#"{"sku_id":"2001","quantity":1}"#, "{ \"quantity\" : 1,\n \"sku_id\":\"20\\u00301\", \"new\": 0 }"]
+        {
             let reply = server.shopper(7, post(ORDERS).text(text).key("k-1"));
             let shown = reply.ok(200);
             assert_eq!((&shown["order_id"], &shown["state"]), (&order["order_id"], &json!(state)), "{when}");
             assert_eq!(reply.header("idempotent-replayed"), Some("true"), "{when}");
         }
-        for other in [json!({ "sku_id": "2001", "quantity": 2 }), json!({ "sku_id": "2002", "quantity": 1 }),
-            json!({ "sku_id": "2001", "quantity": 1, "ref": "x" }), json!({ "sku_id": "2001", "quantity": 0 })] {
+        for other in [
+            json!({ "sku_id": "2001", "quantity": 2 }),
+            json!({ "sku_id": "2002", "quantity": 1 }),
+            json!({ "sku_id": "2001", "quantity": 1, "ref": "x" }),
+            json!({ "sku_id": "2001", "quantity": 0 }),
+        ] {
             let reply = with_key(other);
             assert_eq!(reply.status, 422, "{when}: {}", reply.text());
             reply.problem(422, "idempotency_key_reused");
@@ -327,7 +388,8 @@ fn a_key_outlives_the_process() {
 #[test]
 fn a_keys_scope_is_user_and_path_and_a_refusal_is_not_stored() {
     let server = Server::selling(2);
-    let other = json!({ "shared_sku": false, "skus": [{ "sku_id": "2002", "title": "t", "price_cents": 1, "stock": 2 }] });
+    let other =
+        json!({ "shared_sku": false, "skus": [{ "sku_id": "2002", "title": "t", "price_cents": 1, "stock": 2 }] });
     server.operator(put("/admin/v1/activities/1002", &sale_with(2, other))).ok(201);
     let mut ids = std::collections::BTreeSet::new();
     for (user, path, sku) in [(7, ORDERS, "2001"), (8, ORDERS, "2001"), (7, "/v1/flash-sales/1002/orders", "2002")] {
@@ -362,7 +424,13 @@ fn a_key_is_one_header_of_1_to_64_visible_characters() {
         server.shopper(7, post(ORDERS).key(bad).json(&wish(1))).problem(400, "malformed_request");
         server.shopper(1, cancel(&order).key(bad)).problem(400, "malformed_request");
         let stock = post(&format!("{SALE}/stock")).json(&json!({ "sku_id": "2001", "add": 1 }));
-        for request in [stock, post(&format!("{SALE}/pause")), post("/admin/v1/reload"), put(SALE, &sale(8)), put(SALE, &json!({}))] {
+        for request in [
+            stock,
+            post(&format!("{SALE}/pause")),
+            post("/admin/v1/reload"),
+            put(SALE, &sale(8)),
+            put(SALE, &json!({})),
+        ] {
             server.operator(request.key(bad)).problem(400, "malformed_request");
         }
     }

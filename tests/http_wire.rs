@@ -83,9 +83,8 @@ fn the_request_id_is_echoed_or_made_on_every_answer() {
             assert!(reply.status == status && made.starts_with("test-"), "{path}: {made:?} for {bad:?}");
         }
     }
-    let ids: std::collections::BTreeSet<String> = (0..20)
-        .map(|_| server.shopper(7, get("/healthz")).header("x-request-id").expect("an id").to_owned())
-        .collect();
+    let ids: std::collections::BTreeSet<String> =
+        (0..20).map(|_| server.shopper(7, get("/healthz")).header("x-request-id").expect("an id").to_owned()).collect();
     assert_eq!(ids.len(), 20, "made ids differ");
 }
 
@@ -202,7 +201,8 @@ fn an_endless_body_is_cut_whether_or_not_anybody_reads_it() {
     let toml = "[limits]\nworkers = 1\nrequest_head_timeout_ms = 1000\n";
     let server = Server::selling_with(1, Settings { toml, ..Settings::default() });
     let token = server.token(7, None);
-    for (path, status) in [(ORDERS, 413), ("/v1/orders/68719476737/cancel", 404), ("/nowhere", 404), ("/healthz", 405)] {
+    for (path, status) in [(ORDERS, 413), ("/v1/orders/68719476737/cancel", 404), ("/nowhere", 404), ("/healthz", 405)]
+    {
         let mut client = server.shopper_client();
         let head = format!(
             "POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\
@@ -301,7 +301,9 @@ fn expect_continue_is_answered_before_the_body() {
 fn another_content_type_is_415_and_none_is_taken_for_json() {
     let server = Server::selling(9);
     let body = wish(1).to_string();
-    for bad in ["text/plain", "application/x-www-form-urlencoded", "application/jsonx", "", "multipart/form-data; boundary=x"] {
+    for bad in
+        ["text/plain", "application/x-www-form-urlencoded", "application/jsonx", "", "multipart/form-data; boundary=x"]
+    {
         let reply = server.shopper(7, post(ORDERS).header("Content-Type", bad).text(&body));
         reply.problem(415, "unsupported_media_type");
     }
@@ -341,7 +343,11 @@ fn a_page_of_another_origin_may_read_answers_and_problems_alike() {
     stranger.problem(401, "unauthenticated");
     for reply in [bought, refused, stranger] {
         assert_eq!(reply.header("access-control-allow-origin"), Some("https://shop.example"), "{reply:?}");
-        assert!(reply.header("access-control-expose-headers").is_some_and(|names| names.to_lowercase().contains("retry-after")));
+        assert!(
+            reply
+                .header("access-control-expose-headers")
+                .is_some_and(|names| names.to_lowercase().contains("retry-after"))
+        );
         assert!(reply.header("vary").is_some_and(|names| names.to_lowercase().contains("origin")), "{reply:?}");
     }
     // Without origins there is no such answer.

@@ -2,9 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
+use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Data};
-use actix_web::HttpResponse;
 use serde::Serialize;
 use utoipa::ToSchema;
 

@@ -7,8 +7,8 @@ pub mod gate;
 pub mod server;
 
 pub use client::{Client, Reply, Request, connect, get, post, put};
-pub use server::{Server, Settings};
 use serde_json::{Value, json};
+pub use server::{Server, Settings};
 
 /// The instant at which every test's clock stands when it begins: 2026-11-11T00:00:00Z.
 pub const NOW_MS: u64 = 1_794_355_200_000;
