@@ -91,6 +91,8 @@ fn the_description_is_whole() {
         references += 1;
     }
     assert!(references > 20);
+    let ids: Vec<&str> = found.iter().filter_map(|fields| fields.get("operationId")?.as_str()).collect();
+    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ROUTES.len(), "each has a name of its own: {ids:?}");
     let tags: BTreeSet<&str> =
         api["tags"].as_array().expect("tags").iter().filter_map(|tag| tag["name"].as_str()).collect();
     for (path, item) in api["paths"].as_object().expect("paths") {
