@@ -129,6 +129,22 @@ fn damage_after_an_unclean_stop_is_refused_by_record_and_the_copy_is_kept_throug
     assert!(!data.aside().exists());
 }
 
+/// sled has made a snapshot by then, and does not open at all when the snapshot leads it to the damage.
+#[test]
+fn damage_is_named_by_its_record_even_where_sled_has_a_snapshot() {
+    let data = Data::new();
+    data.write_and_stop(30);
+    data.write_and_die(30);
+    let snapshot = |entry: fs::DirEntry| entry.file_name().to_string_lossy().starts_with("snap.");
+    let mut files = fs::read_dir(data.generation()).expect("it is there");
+    assert!(files.any(|entry| snapshot(entry.expect("it can be listed"))), "the case is the one meant");
+    data.damage_first_record();
+    let refusal = data.refusal().to_string();
+    assert!(refusal.contains("event 1"), "the record is named: {refusal}");
+    let audited = open_copy_read_only(data.dir()).expect_err("it does not add up").to_string();
+    assert!(audited.contains("event 1"), "to the audit as well: {audited}");
+}
+
 #[test]
 fn a_sound_journal_leaves_no_copy_behind() {
     let data = Data::new();

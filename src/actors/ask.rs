@@ -1,16 +1,14 @@
-//! What is asked of a shard and what it answers, and the acknowledgement that carries an answer through the journal.
+//! What is asked of a shard, and what it answers.
 
 use std::sync::Arc;
 
 use actix::Message;
 use tokio::sync::oneshot;
 
-use super::door::{Card, Door};
 use crate::domain::command::{AddStock, CancelOrder, PlaceOrder, Redefine, SwitchSale};
 use crate::domain::sale::SkuCount;
 use crate::domain::{Definition, OrderState, OrderView, Phase, Refusal};
 use crate::ids::{OrderId, ShardId, SkuId, UnixMillis, UserId};
-use crate::persist::Acknowledge;
 
 /// A question and where its answer goes.
 #[derive(Message)]
@@ -34,8 +32,15 @@ pub enum Question {
         /// The shopper who asks; `None` for an operator.
         user: Option<UserId>,
     },
-    /// A user's orders, newest first.
-    OrdersOf(UserId),
+    /// A user's orders, newest first, a page at a time.
+    OrdersOf {
+        /// Whose.
+        user: UserId,
+        /// Only before this number; `None` for the newest.
+        before: Option<u32>,
+        /// At most so many.
+        limit: usize,
+    },
     /// The user's newest live order of a SKU.
     Live {
         /// Whose.
@@ -210,38 +215,6 @@ impl Asked {
                 Ok(answer) => answer,
                 Err(_) => std::future::pending().await,
             },
-        }
-    }
-}
-
-/// What the journal's writer holds until a command's events are durable.
-pub enum Ack {
-    /// Nobody waits: holds that ran out.
-    Nobody,
-    /// An answer, let go when it is true on disk.
-    Answer(oneshot::Sender<Answer>, Answer),
-    /// An operator's change: the door shows it first, then its author hears of it.
-    Publish(PublishAck),
-}
-
-/// See [`Ack::Publish`].
-pub struct PublishAck {
-    pub(super) door: Arc<Door>,
-    pub(super) card: Arc<Card>,
-    pub(super) reply: oneshot::Sender<Answer>,
-    pub(super) answer: Answer,
-}
-
-impl Acknowledge for Ack {
-    fn durable(self) {
-        // A send fails only where the asker has gone away; the event stands, and its key or a look-up finds it.
-        match self {
-            Self::Nobody => {}
-            Self::Answer(reply, answer) => drop(reply.send(answer)),
-            Self::Publish(PublishAck { door, card, reply, answer }) => {
-                door.publish(card);
-                drop(reply.send(answer));
-            }
         }
     }
 }

@@ -1,5 +1,6 @@
-//! The operators' desk: every change of an activity, one at a time over the whole process, so that rules which span
-//! activities (one SKU in one sale at a time) are checked against what stands and not against what is on its way.
+//! The operators' desk: every definition of an activity, one at a time over the whole process, so that rules which span
+//! activities (one SKU in one sale at a time) are checked against what stands and not against what is on its way. A
+//! pause or a restock spans nothing and does not wait for a long reload.
 //!
 //! A change of a live sale is decided by its shard like any command; the desk only brings it there. A new activity's
 //! first event is written by the desk, and its actor starts when that event is durable.
@@ -11,7 +12,8 @@ use std::sync::Arc;
 use smallvec::smallvec;
 use tokio::sync::{Mutex, oneshot};
 
-use super::ask::{Ack, Answer, Asked, Changed, Operation, Question, Reason, Refused};
+use super::ack::Ack;
+use super::ask::{Answer, Asked, Changed, Operation, Reason, Refused};
 use super::house::Nursery;
 use super::recovery::Recovered;
 use super::router::Router;
@@ -88,6 +90,25 @@ pub enum Reloaded {
     Absent,
 }
 
+impl Reloaded {
+    /// What is wrong with the catalogue's entry, in words; `None` where it stands as it says.
+    fn fault(&self) -> Option<String> {
+        match self {
+            Self::Faulty(faults) => {
+                let faults: Vec<String> = faults.iter().map(Fault::in_one_line).collect();
+                Some(faults.join("; "))
+            }
+            // Nothing will ever change in a closed activity: its file may say what it likes.
+            Self::Read(Answer::Refused(Refused { reason: Reason::Rule(Refusal::ActivityClosed), .. })) => None,
+            Self::Read(Answer::Refused(Refused { reason: Reason::Rule(refusal), .. })) => {
+                Some(format!("{}: {refusal}", refusal.code()))
+            }
+            // Not the entry's fault, but the server's at that moment.
+            Self::Read(_) | Self::Absent => None,
+        }
+    }
+}
+
 impl Desk {
     pub(super) fn open(router: Router, catalog_dir: PathBuf, recovered: &Recovered) -> Self {
         let mut ledger = Ledger {
@@ -120,18 +141,16 @@ impl Desk {
 
     /// Adds units to a SKU.
     pub async fn add_stock(&self, activity_id: ActivityId, sku: SkuId, add: i64, by: By) -> Answer {
-        let mut ledger = self.0.ledger.lock().await;
-        let request = ledger.request(by);
+        let request = self.0.ledger.lock().await.request(by);
         let operation = Operation::AddStock(AddStock { sku, add, request });
-        self.0.router.ask(activity_id, Question::Change(operation)).answer().await
+        self.0.router.change(activity_id, operation).await
     }
 
     /// Pauses, resumes or closes a sale.
     pub async fn switch(&self, activity_id: ActivityId, to: Switch, by: By) -> Answer {
-        let mut ledger = self.0.ledger.lock().await;
-        let request = ledger.request(by);
+        let request = self.0.ledger.lock().await.request(by);
         let operation = Operation::Switch(SwitchSale { to, request });
-        self.0.router.ask(activity_id, Question::Change(operation)).answer().await
+        self.0.router.change(activity_id, operation).await
     }
 
     /// Reads one activity afresh from the catalogue and applies what changed there.
@@ -148,37 +167,50 @@ impl Desk {
     }
 
     async fn reload_one(&self, activity_id: ActivityId, by: By, dry_run: bool) -> Reloaded {
-        let mut ledger = self.0.ledger.lock().await;
         let dir = self.0.catalog_dir.clone();
         let read = actix_web::web::block(move || catalog::read_one(&dir, activity_id)).await;
-        match read.expect("the pool of blocking threads outlives the listeners") {
-            Err(faults) => Reloaded::Faulty(faults),
-            Ok(None) => Reloaded::Absent,
-            Ok(Some(definition)) => {
-                let put = Put { activity_id, definition, from: Source::Catalog, if_match: None, dry_run };
-                Reloaded::Read(self.put_locked(&mut ledger, put, by).await)
-            }
+        match read.expect("the pool of blocking threads outlives the listeners").transpose() {
+            None => Reloaded::Absent,
+            Some(definition) => self.apply_entry(activity_id, definition, by, dry_run).await,
         }
     }
 
     async fn reload_each(&self, by: By, dry_run: bool) -> (Vec<(ActivityId, Reloaded)>, Vec<Fault>) {
-        let mut ledger = self.0.ledger.lock().await;
         let dir = self.0.catalog_dir.clone();
         let reading = actix_web::web::block(move || catalog::read_all(&dir)).await;
         let reading = reading.expect("the pool of blocking threads outlives the listeners");
+        if !dry_run {
+            let strays = reading.faults.iter().map(|fault| format!("catalog: {}", fault.in_one_line())).collect();
+            self.0.router.readiness().set_catalog_strays(strays);
+        }
         let mut reloaded = Vec::with_capacity(reading.entries.len());
         for entry in reading.entries {
-            let activity_id = entry.activity_id;
-            let outcome = match entry.definition {
-                Err(faults) => Reloaded::Faulty(faults),
-                Ok(definition) => {
-                    let put = Put { activity_id, definition, from: Source::Catalog, if_match: None, dry_run };
-                    Reloaded::Read(self.put_locked(&mut ledger, put, by).await)
-                }
-            };
-            reloaded.push((activity_id, outcome));
+            reloaded
+                .push((entry.activity_id, self.apply_entry(entry.activity_id, entry.definition, by, dry_run).await));
         }
         (reloaded, reading.faults)
+    }
+
+    /// Applies one entry of the catalogue, and keeps `/readyz` true to what came of it.
+    async fn apply_entry(
+        &self,
+        activity_id: ActivityId,
+        definition: Result<Definition, Vec<Fault>>,
+        by: By,
+        dry_run: bool,
+    ) -> Reloaded {
+        let outcome = match definition {
+            Err(faults) => Reloaded::Faulty(faults),
+            Ok(definition) => {
+                let put = Put { activity_id, definition, from: Source::Catalog, if_match: None, dry_run };
+                let mut ledger = self.0.ledger.lock().await;
+                Reloaded::Read(self.put_locked(&mut ledger, put, by).await)
+            }
+        };
+        if !dry_run {
+            self.0.router.readiness().set_catalog_fault(activity_id, outcome.fault());
+        }
+        outcome
     }
 
     async fn put_locked(&self, ledger: &mut Ledger, put: Put, by: By) -> Answer {
@@ -197,7 +229,7 @@ impl Desk {
         let redefine = Redefine { definition: put.definition, from: put.from, if_version, request: ledger.request(by) };
         let ask = |redefine: Redefine, dry_run| {
             let operation = Operation::Redefine { redefine: Box::new(redefine), dry_run };
-            self.0.router.ask(put.activity_id, Question::Change(operation)).answer()
+            self.0.router.change(put.activity_id, operation)
         };
         // First to see what would stand: a reload's outcome is known only to the shard, and whether it may stand beside
         // the other activities only here.

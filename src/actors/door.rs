@@ -6,10 +6,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use actix::Addr;
 use arc_swap::ArcSwap;
 
-use super::shard::Shard;
 use crate::domain::{Definition, Phase};
 use crate::ids::{ActivityId, ShardId, SkuId, UnixMillis};
 
@@ -20,12 +18,6 @@ pub(super) struct Door {
     card: ArcSwap<Card>,
     /// Refusals that were given here, at the door.
     pub refused: DoorRefusals,
-}
-
-/// A door with the actor behind it.
-pub(super) struct Entrance {
-    pub door: Arc<Door>,
-    pub shard: Addr<Shard>,
 }
 
 /// What a sale is, as far as it is durable.

@@ -4,15 +4,15 @@ use std::path::PathBuf;
 
 use actix::{Actor, Arbiter, ArbiterHandle};
 
-use super::ask::Ack;
+use super::ack::Ack;
 use super::desk::Desk;
-use super::door::Entrance;
 use super::readiness::Readiness;
 use super::recovery::Recovered;
-use super::router::Router;
+use super::router::{Entrance, Router};
 use super::shard::{Shard, Shared};
 use crate::clock::Clock;
 use crate::domain::Sale;
+use crate::ids::ActivityId;
 use crate::persist::Handle;
 
 /// What a process's actors need.
@@ -82,6 +82,16 @@ impl House {
             nursery.start(sale);
         }
         Self { router, desk: desk.with(nursery), arbiters }
+    }
+
+    /// Waits until every shard has started, and with that released what lapsed while the process was down: a door must
+    /// not say `sold_out` for units that nobody holds any more.
+    pub async fn settle(&self) {
+        let everything = self.router.list(ActivityId(0), |_| true, usize::MAX);
+        for listing in everything {
+            // Whatever it answers, it has started by then.
+            let _sale = self.router.ask_as_server(listing.activity_id).await;
+        }
     }
 
     /// Stops the arbiters and waits for them: after this no actor submits anything.

@@ -9,6 +9,7 @@
 //!
 //! Operators' changes go through the [`desk`], one at a time, and from there to the shard like any other command.
 
+mod ack;
 pub mod ask;
 pub mod desk;
 mod door;
@@ -18,6 +19,7 @@ pub mod recovery;
 pub mod router;
 mod shard;
 
+pub use ack::Ack;
 pub use ask::{Answer, Asked, Question, Refused, Unavailable};
 pub use desk::Desk;
 pub use house::{House, Settings};

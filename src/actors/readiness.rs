@@ -17,6 +17,13 @@ pub enum Stage {
     Draining,
 }
 
+/// What is wrong with the catalogue; at most one text for each of its entries.
+#[derive(Debug, Default)]
+struct CatalogFaults {
+    entries: BTreeMap<ActivityId, String>,
+    strays: Vec<String>,
+}
+
 /// The process's readiness. Cheap to clone; all clones are the same.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness(Arc<Inner>);
@@ -25,14 +32,7 @@ pub struct Readiness(Arc<Inner>);
 struct Inner {
     stage: AtomicU8,
     storage_low: AtomicBool,
-    catalog_faults: Mutex<CatalogFaults>,
-}
-
-/// What of the catalogue could not be applied, in words.
-#[derive(Debug, Default)]
-struct CatalogFaults {
-    entries: BTreeMap<ActivityId, String>,
-    strays: Vec<String>,
+    catalog: Mutex<CatalogFaults>,
 }
 
 impl Readiness {
@@ -67,26 +67,32 @@ impl Readiness {
         self.0.storage_low.store(low, Ordering::Relaxed);
     }
 
-    /// What of the catalogue could not be applied, in words.
+    /// What is wrong with the catalogue as last applied, in words.
     #[must_use]
     pub fn catalog_faults(&self) -> Vec<String> {
-        let faults = self.lock();
-        faults.entries.values().chain(&faults.strays).cloned().collect()
+        let faults = self.catalog();
+        let entries = faults.entries.iter().map(|(activity_id, fault)| format!("catalog {activity_id}: {fault}"));
+        entries.chain(faults.strays.iter().cloned()).collect()
     }
 
-    /// Says which of the catalogue's entries could not be applied, after all were read, and what is wrong beside them.
-    pub fn set_catalog_faults(&self, entries: BTreeMap<ActivityId, String>, strays: Vec<String>) {
-        *self.lock() = CatalogFaults { entries, strays };
-    }
-
-    /// Says whether one entry could be applied, after it alone was read.
+    /// Says what is wrong with one entry of the catalogue, or that nothing is.
     pub fn set_catalog_fault(&self, activity_id: ActivityId, fault: Option<String>) {
-        let mut faults = self.lock();
-        faults.entries.remove(&activity_id);
-        faults.entries.extend(fault.map(|fault| (activity_id, fault)));
+        let entries = &mut self.catalog().entries;
+        match fault {
+            Some(fault) => {
+                tracing::warn!(activity = %activity_id, fault, "a catalogue entry was not applied");
+                entries.insert(activity_id, fault);
+            }
+            None => _ = entries.remove(&activity_id),
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, CatalogFaults> {
-        self.0.catalog_faults.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Says what is wrong beside the entries.
+    pub fn set_catalog_strays(&self, strays: Vec<String>) {
+        self.catalog().strays = strays;
+    }
+
+    fn catalog(&self) -> MutexGuard<'_, CatalogFaults> {
+        self.0.catalog.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

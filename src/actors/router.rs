@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use actix::Addr;
 use actix::dev::SendError;
 use dashmap::DashMap;
 use tokio::sync::oneshot;
 
-use super::ask::{Answer, Ask, Asked, Question, Reason, Refused, Unavailable};
-use super::door::{Door, Entrance};
+use super::ask::{Answer, Ask, Asked, Operation, Question, Reason, Refused, Unavailable};
+use super::door::Door;
 use super::readiness::{Readiness, Stage};
+use super::shard::Shard;
 use crate::clock::Clock;
 use crate::domain::command::PlaceOrder;
 use crate::domain::{Definition, Phase, Refusal};
@@ -28,6 +30,12 @@ struct Inner {
     doors: RwLock<BTreeMap<ActivityId, Arc<Door>>>,
     clock: Clock,
     readiness: Readiness,
+}
+
+/// A door with the actor behind it.
+pub(super) struct Entrance {
+    pub door: Arc<Door>,
+    pub shard: Addr<Shard>,
 }
 
 /// What a list says of an activity.
@@ -103,10 +111,35 @@ impl Router {
         let Some(entrance) = self.0.entrances.get(&activity_id) else {
             return self.refuse(Reason::ActivityNotFound);
         };
-        match self.refusal_at_door(&entrance.door, &command) {
-            Some(refusal) => self.refuse(refusal.into()),
+        let at_ms = self.now_ms();
+        match refusal_at_door(&entrance.door, &command, at_ms) {
+            Some(refusal) => {
+                Asked::Now(Answer::Refused(Refused { reason: refusal.into(), at_ms, shard: entrance.door.shard }))
+            }
             None => self.send(&entrance, Question::Place(command)),
         }
+    }
+
+    /// Brings an operator's change to the shard of an activity. Unlike a shopper it waits for room in the mailbox: in
+    /// the middle of a rush a pause must get through.
+    pub(super) async fn change(&self, activity_id: ActivityId, operation: Operation) -> Answer {
+        self.wait(activity_id, Question::Change(operation)).await
+    }
+
+    /// Asks a shard for its numbers, waiting for room in its mailbox.
+    pub(super) async fn ask_as_server(&self, activity_id: ActivityId) -> Answer {
+        self.wait(activity_id, Question::Sale).await
+    }
+
+    async fn wait(&self, activity_id: ActivityId, question: Question) -> Answer {
+        let entrance = self.0.entrances.get(&activity_id).map(|entrance| Arc::clone(&entrance));
+        let Some(entrance) = entrance else {
+            return self.refuse(Reason::ActivityNotFound).answer().await;
+        };
+        let (reply, receiver) = oneshot::channel();
+        // Where the actor is gone the process is stopping; see `Asked::answer`.
+        let _gone = entrance.shard.send(Ask { question, reply }).await;
+        Asked::Later(receiver).answer().await
     }
 
     /// Asks the shard that gave an order id. `question` gets the order's number there.
@@ -144,28 +177,6 @@ impl Router {
             .then(|| self.refuse(Reason::Unavailable(Unavailable::Recovering)))
     }
 
-    /// The refusal that needs no actor. A request with a key always goes to the actor: it may be a replay, and those
-    /// are answered in every state.
-    fn refusal_at_door(&self, door: &Door, command: &PlaceOrder) -> Option<Refusal> {
-        if command.key.is_some() {
-            return None;
-        }
-        let card = door.card();
-        let (refusal, count) = match card.phase(self.now_ms()) {
-            Phase::Scheduled => {
-                let starts_at_ms = card.definition.starts_at_ms;
-                (Refusal::NotStarted { starts_at_ms }, &door.refused.not_started)
-            }
-            Phase::Ended => (Refusal::Ended, &door.refused.ended),
-            Phase::Running if card.is_sold_out(&command.sku, command.quantity) => {
-                (Refusal::SoldOut, &door.refused.sold_out)
-            }
-            Phase::Running | Phase::Paused => return None,
-        };
-        count.fetch_add(1, Ordering::Relaxed);
-        Some(refusal)
-    }
-
     fn send(&self, entrance: &Entrance, question: Question) -> Asked {
         let (reply, receiver) = oneshot::channel();
         match entrance.shard.try_send(Ask { question, reply }) {
@@ -190,4 +201,26 @@ fn listing(door: &Door, now_ms: UnixMillis) -> Listing {
         phase: card.phase(now_ms),
         paused: card.paused,
     }
+}
+
+/// The refusal that needs no actor. A request with a key always goes to the actor: it may be a replay, and those
+/// are answered in every state.
+fn refusal_at_door(door: &Door, command: &PlaceOrder, at_ms: UnixMillis) -> Option<Refusal> {
+    if command.key.is_some() {
+        return None;
+    }
+    let card = door.card();
+    let (refusal, count) = match card.phase(at_ms) {
+        Phase::Scheduled => {
+            let starts_at_ms = card.definition.starts_at_ms;
+            (Refusal::NotStarted { starts_at_ms }, &door.refused.not_started)
+        }
+        Phase::Ended => (Refusal::Ended, &door.refused.ended),
+        Phase::Running if card.is_sold_out(&command.sku, command.quantity) => {
+            (Refusal::SoldOut, &door.refused.sold_out)
+        }
+        Phase::Running | Phase::Paused => return None,
+    };
+    count.fetch_add(1, Ordering::Relaxed);
+    Some(refusal)
 }

@@ -4,6 +4,8 @@
 //! Anything that reveals an event waits for the disk. When nothing is in flight all is durable already and the answer
 //! goes at once; else it goes through the writer's queue as a submission without events.
 
+mod look_up;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,9 +15,8 @@ use actix::{Actor, AsyncContext, Context, Handler, Message, SpawnHandle};
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
-use super::ask::{
-    Ack, Answer, Ask, Changed, Operation, Page, PublishAck, Question, Reason, Refused, SaleView, Unavailable,
-};
+use super::ack::{Ack, PublishAck};
+use super::ask::{Answer, Ask, Changed, Operation, Question, Reason, Refused, Unavailable};
 
 use super::door::{Card, Door};
 use super::readiness::Readiness;
@@ -161,9 +162,14 @@ impl Shard {
     /// Places or cancels an order.
     fn command(&mut self, reply: oneshot::Sender<Answer>, at_ms: UnixMillis, command: Command) {
         let places = matches!(command, Command::PlaceOrder(_));
-        let decision = match self.decide(at_ms, command) {
-            Ok(decision) => decision,
-            Err(refusal) => return self.refuse(reply, at_ms, refusal.into()),
+        let stamped = Stamped { at_ms, command };
+        let decision = loop {
+            match self.state.decide(&stamped) {
+                Ok(decision) => break decision,
+                // In a mass expiry, what has lapsed and is not released yet must refuse nobody.
+                Err(Refusal::SoldOut | Refusal::LimitReached { .. }) if self.is_due(at_ms) => _ = self.expire(at_ms),
+                Err(refusal) => return self.refuse(reply, at_ms, refusal.into()),
+            }
         };
         if places
             && !decision.events.is_empty()
@@ -212,7 +218,8 @@ impl Shard {
     }
 
     fn changed(&self, at_ms: UnixMillis, before: Arc<Definition>, after: Arc<Definition>, made: &Decision) -> Answer {
-        let version = self.state.version() + u64::from(!made.events.is_empty());
+        let redefines = made.events.iter().any(|event| matches!(event, Event::ActivityRedefined(_)));
+        let version = self.state.version() + u64::from(redefines);
         Answer::Changed(Box::new(Changed {
             before: Some(before),
             phase: Phase::at(at_ms, &after, self.state.is_paused(), self.state.is_closed()),
@@ -223,80 +230,9 @@ impl Shard {
         }))
     }
 
-    fn look_up(&self, question: &Question, at_ms: UnixMillis) -> Result<Answer, Refusal> {
-        match question {
-            Question::Order { number, user } => {
-                let order = self.state.order(*number).filter(|order| user.is_none_or(|user| order.user == user));
-                order.map(|order| Answer::Order { order, replayed: false }).ok_or(Refusal::OrderNotFound)
-            }
-            Question::OrdersOf(user) => Ok(Answer::Orders(self.state.orders_of(*user).collect(), None)),
-            Question::Live { user, sku } => {
-                let listed = self.state.sku_ids().any(|(_, known, _)| known == sku);
-                let is_live = |order: &crate::domain::OrderView| order.state.is_live() && order.sku_id == *sku;
-                let live = self.state.orders_of(*user).find(is_live);
-                if listed { Ok(Answer::Live(live)) } else { Err(Refusal::SkuNotFound) }
-            }
-            Question::Orders(page) => Ok(self.page(page)),
-            Question::Sale => Ok(Answer::Sale(Box::new(self.view(at_ms)))),
-            Question::Place(_) | Question::Cancel(_) | Question::Change(_) => unreachable!("a command is no look-up"),
-        }
-    }
-
-    /// One page of orders. Scans at most [`SCAN_MAX`] orders, so that a rare state cannot hold up the sale; a page may
-    /// therefore be short and still have a next one.
-    fn page(&self, page: &Page) -> Answer {
-        let mut found = Vec::new();
-        let mut last = page.after;
-        let wanted = |order: &crate::domain::OrderView| {
-            page.user.is_none_or(|user| order.user == user) && page.state.is_none_or(|state| order.state == state)
-        };
-        if let Some(user) = page.user {
-            let mut orders: Vec<_> = self.state.orders_of(user).filter(wanted).collect();
-            orders.retain(|order| order.order_id.sequence().is_some_and(|number| number > page.after));
-            orders.reverse();
-            let more = orders.len() > page.limit;
-            orders.truncate(page.limit);
-            let next = orders.last().filter(|_| more).and_then(|order| order.order_id.sequence());
-            return Answer::Orders(orders, next);
-        }
-        for order in self.state.orders_from(page.after.saturating_add(1)).take(SCAN_MAX) {
-            last = order.order_id.sequence().unwrap_or(last);
-            if wanted(&order) {
-                found.push(order);
-            }
-            if found.len() == page.limit {
-                break;
-            }
-        }
-        Answer::Orders(found, (last < self.state.orders_placed()).then_some(last))
-    }
-
-    fn view(&self, at_ms: UnixMillis) -> SaleView {
-        let mut refused = self.refused.clone();
-        let door = &self.door.refused;
-        for (code, count) in [("sold_out", &door.sold_out), ("not_started", &door.not_started), ("ended", &door.ended)]
-        {
-            let count = count.load(Ordering::Relaxed);
-            if count > 0 {
-                *refused.entry(code).or_default() += count;
-            }
-        }
-        SaleView {
-            definition: Arc::clone(&self.definition),
-            version: self.state.version(),
-            phase: self.state.phase(at_ms),
-            paused: self.state.is_paused(),
-            skus: self.state.counts(),
-            accepted: u64::from(self.state.orders_placed()),
-            refused: refused.into_iter().collect(),
-            shard: self.state.shard(),
-            at_ms,
-        }
-    }
-
     /// Releases one step of what has run out; `true` where more is due.
     fn expire(&mut self, at_ms: UnixMillis) -> bool {
-        if self.state.next_deadline().is_none_or(|deadline| deadline > at_ms) {
+        if !self.is_due(at_ms) {
             return false;
         }
         let decision = self.decide(at_ms, Command::ExpireHolds).expect("expiry is never refused");
@@ -304,6 +240,10 @@ impl Shard {
         if !entries.is_empty() {
             self.submit(entries, Ack::Nobody);
         }
+        self.is_due(at_ms)
+    }
+
+    fn is_due(&self, at_ms: UnixMillis) -> bool {
         self.state.next_deadline().is_some_and(|deadline| deadline <= at_ms)
     }
 
@@ -322,9 +262,6 @@ impl Shard {
         }
     }
 }
-
-/// Orders that one page of a look-up walks at most: about a millisecond.
-const SCAN_MAX: usize = 20_000;
 
 fn card(state: &Sale, definition: &Arc<Definition>, free: &[Arc<AtomicU32>]) -> Card {
     let counter = |index: SkuIndex| Arc::clone(&free[usize::from(index.0)]);

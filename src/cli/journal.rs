@@ -150,6 +150,7 @@ impl Names {
                     "change": change(&event.change),
                 }),
             ),
+            Event::ChangeNoted(noted) => ("change_noted", json!({ "change": change(noted) })),
             Event::SaleSwitched(event) => {
                 let to = match event.to {
                     Switch::Paused => "paused",

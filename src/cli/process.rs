@@ -13,13 +13,13 @@ use std::time::Duration;
 use actix_web::web::Data;
 
 use crate::actors::desk::By;
-use crate::actors::{House, Readiness, Recovered, Settings, ask, recovery};
+use crate::actors::{Ack, House, Readiness, Recovered, Settings, recovery};
 use crate::clock::{Clock, SLEW_EVERY};
 use crate::config::Config;
 use crate::domain::event::Author;
 use crate::http::{Bound, State, Verifier, bind};
 use crate::ids::{Seq, UnixMillis};
-use crate::persist::{self, DurableGroup, Journal, Observe, Options, Tail, Writer, free_bytes};
+use crate::persist::{self, DurableGroup, Journal, Observe, Options, Tail, Writer, free_bytes, journal_bytes};
 use crate::telemetry::Metrics;
 
 /// How often the disk's free space is looked at.
@@ -56,7 +56,7 @@ pub struct Process {
     pub house: House,
     /// The process clock.
     pub clock: Clock,
-    writer: Writer<ask::Ack>,
+    writer: Writer<Ack>,
 }
 
 impl Front {
@@ -129,10 +129,9 @@ impl Process {
         let by = By { author: Author::StartUp, key: None };
         // The door is shut while the catalogue is applied, but the desk has to get through it.
         state.readiness.ready();
-        let (reloaded, strays) = house.desk.reload_all(by, false).await;
-        for fault in state.note_reload_of_all(&reloaded, &strays) {
-            tracing::warn!(fault, "a catalogue entry was skipped");
-        }
+        // What is wrong with an entry is logged, shown by `/readyz`, and keeps nothing else from opening.
+        house.desk.reload_all(by, false).await;
+        house.settle().await;
 
         let (handle, gauged) = (writer.handle(), clock.clone());
         state.open(house.router.clone(), house.desk.clone(), move |metrics| {
@@ -174,12 +173,15 @@ fn tend(config: &Config, state: Data<State>, clock: Clock) {
     });
 }
 
+/// Compares the free space with what must be kept: `min_free_bytes`, and as much as the journal takes, because a start
+/// after a kill makes a copy of it.
 fn look_at_storage(data_dir: &Path, min_free_bytes: u64, state: &State) {
-    match free_bytes(data_dir) {
-        Ok(free) => {
-            let (was_low, is_low) = (state.readiness.is_storage_low(), free < min_free_bytes);
+    match free_bytes(data_dir).and_then(|free| Ok((free, journal_bytes(data_dir)?))) {
+        Ok((free, journal)) => {
+            let needed = min_free_bytes.saturating_add(journal);
+            let (was_low, is_low) = (state.readiness.is_storage_low(), free < needed);
             if was_low != is_low {
-                tracing::warn!(free, min_free_bytes, is_low, "storage: new orders are refused while it is low");
+                tracing::warn!(free, needed, is_low, "storage: new orders are refused while it is low");
             }
             state.readiness.set_storage_low(is_low);
             state.metrics.storage_free_bytes.set(i64::try_from(free).unwrap_or(i64::MAX));

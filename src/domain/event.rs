@@ -52,6 +52,10 @@ pub enum Event {
     /// An operator stopped or resumed the sale, or closed it for good.
     #[serde(rename = "s")]
     SaleSwitched(Box<SaleSwitched>),
+    /// An operator's request with a key asked for what stands already. Kept for its key alone: a repeat must not act on
+    /// what others changed in between.
+    #[serde(rename = "n")]
+    ChangeNoted(Box<Change>),
 }
 
 /// See [`Event::OrderPlaced`].

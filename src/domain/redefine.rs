@@ -18,7 +18,7 @@ const SKUS_EVER_MAX: usize = 2_000;
 impl Sale {
     pub(super) fn redefine(&self, command: &Redefine, now_ms: UnixMillis) -> Result<Decision, Refusal> {
         if self.replay_of_change(command.request.by, command.request.key)? {
-            return Ok(Decision::nothing(true));
+            return Ok(Decision::replayed());
         }
         if command.if_version.is_some_and(|version| version != self.version) {
             return Err(Refusal::VersionConflict { version: self.version });
@@ -32,8 +32,8 @@ impl Sale {
                 (merged, is_news.then(|| command.definition.clone()))
             }
         };
-        if definition == self.definition && catalog.is_none() {
-            return Ok(Decision::nothing(false));
+        if definition == self.definition && (catalog.is_none() || self.closed) {
+            return Ok(Decision::stands(&command.request));
         }
         if self.closed {
             return Err(Refusal::ActivityClosed);
@@ -48,7 +48,7 @@ impl Sale {
 
     pub(super) fn add_stock(&self, command: &AddStock) -> Result<Decision, Refusal> {
         if self.replay_of_change(command.request.by, command.request.key)? {
-            return Ok(Decision::nothing(true));
+            return Ok(Decision::replayed());
         }
         let mut definition = self.definition.clone();
         let sku = definition.skus.iter_mut().find(|sku| sku.sku_id == command.sku).ok_or(Refusal::SkuNotFound)?;
@@ -172,6 +172,7 @@ impl Sale {
 /// Two sound definitions can merge into one that is not.
 fn check_bounds(merged: &Definition) -> Result<(), Refusal> {
     let too_large = [
+        (merged.skus.is_empty(), "an activity's SKUs: at least 1"),
         (merged.skus.len() > SKUS_MAX, "an activity's SKUs: at most 200"),
         (merged.skus.iter().any(|sku| sku.stock.0 > STOCK_MAX), "a SKU's stock: at most 100,000,000"),
         (merged.starts_at_ms >= merged.ends_at_ms, "starts_at: before ends_at"),

@@ -2,7 +2,7 @@
 
 use rustc_hash::FxHashMap;
 
-use super::command::{Command, Decision, RequestKey, Stamped};
+use super::command::{Command, Decision, Request, RequestKey, Stamped};
 use super::deadlines::Deadlines;
 use super::definition::Definition;
 use super::event::{ActivityDefined, Author, Change, Event, Events};
@@ -174,6 +174,7 @@ impl Sale {
             Event::ActivityDefined(_) => panic!("U4: activity {} is defined a second time", self.activity_id),
             Event::ActivityRedefined(event) => self.apply_redefined(event),
             Event::SaleSwitched(event) => self.apply_switched(event),
+            Event::ChangeNoted(change) => self.remember(change),
         }
     }
 
@@ -342,9 +343,15 @@ impl Decision {
         Self { events, order: None, replayed: false }
     }
 
-    /// Nothing is left to do.
-    pub(super) fn nothing(replayed: bool) -> Self {
-        Self { events: Events::new(), order: None, replayed }
+    /// An earlier request with the same key was carried out.
+    pub(super) fn replayed() -> Self {
+        Self { replayed: true, ..Self::default() }
+    }
+
+    /// What an operator asks for stands already; only the request's key, if it has one, is new.
+    pub(super) fn stands(request: &Request) -> Self {
+        let noted = request.key.map(|_| Event::ChangeNoted(Box::new(request.change())));
+        Self::events(noted.into_iter().collect())
     }
 
     /// Nothing is left to do; the answer is this order.

@@ -10,7 +10,7 @@ use super::sale::Sale;
 impl Sale {
     pub(super) fn switch(&self, command: &SwitchSale) -> Result<Decision, Refusal> {
         if self.replay_of_change(command.request.by, command.request.key)? {
-            return Ok(Decision::nothing(true));
+            return Ok(Decision::replayed());
         }
         let stands = match command.to {
             Switch::Closed => self.closed,
@@ -19,7 +19,7 @@ impl Sale {
             Switch::Resumed => !self.paused,
         };
         if stands {
-            return Ok(Decision::nothing(false));
+            return Ok(Decision::stands(&command.request));
         }
         let event = SaleSwitched { to: command.to, change: command.request.change() };
         Ok(Decision::events(smallvec![Event::SaleSwitched(Box::new(event))]))

@@ -17,7 +17,6 @@ mod route;
 mod server;
 mod shopper;
 mod state;
-mod told;
 mod unread;
 mod view;
 mod whole;

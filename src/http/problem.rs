@@ -9,7 +9,6 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use super::told::{file_name, in_words};
 use crate::actors::ask::Reason;
 use crate::actors::{Refused, Unavailable};
 use crate::domain::Refusal;
@@ -142,7 +141,7 @@ impl Problem {
     /// A definition with all its faults.
     pub fn invalid_definition(faults: &[Fault]) -> Self {
         let detail = match faults {
-            [one] => in_words(one),
+            [one] => one.in_one_line(),
             many => format!("the definition has {} faults; see errors", many.len()),
         };
         let problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_definition", detail);
@@ -281,7 +280,7 @@ impl fmt::Display for Problem {
 /// One fault of a definition: `path`, `what` and `mend`, and in a file of the catalogue `file` and `line`.
 fn error(fault: &Fault) -> Value {
     let mut error = json!(fault);
-    if let Some(file) = file_name(fault) {
+    if let Some(file) = fault.file_name() {
         error["file"] = json!(file);
     }
     if let At::Line(line) = fault.at {

@@ -148,6 +148,21 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the journal itself does not add up, rather than that it could not be read or written just now.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Damaged { .. }
+            | Self::Missing { .. }
+            | Self::TailLost { .. }
+            | Self::Forked { .. }
+            | Self::WitnessLost { .. }
+            | Self::Blobs { .. } => true,
+            Self::Refused { source, .. } => source.is_damage() || matches!(**source, Self::Engine { .. }),
+            _ => false,
+        }
+    }
+
     /// For `map_err`: an I/O error with what was being done, to which file.
     pub(super) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { doing, path: path.to_owned(), source }

@@ -21,7 +21,7 @@ mod replay;
 mod sled_journal;
 mod writer;
 
-pub use disk::free_bytes;
+pub use disk::{free_bytes, journal_bytes};
 pub use encode::{Pushed, RecordBuilder};
 pub use error::{Error, Fault};
 pub use frame::{FRAME_BYTES, RECORD_BYTES_MAX, Record, RecordHash, Tail, VERSION};

@@ -113,6 +113,7 @@ impl Books {
                 }
                 true
             }
+            Event::ChangeNoted(_) => true,
             Event::ActivityDefined(_) => false,
         };
         self.faulty = !sound;
@@ -234,7 +235,7 @@ impl Books {
                 report.check(Id::S1, same, || format!("event {seq}: the sale has other SKUs than the books"));
                 (0..self.skus.len().min(sale.skus.len())).for_each(|sku| self.compare_sku(sale, sku, seq, report));
             }
-            Event::SaleSwitched(_) => {}
+            Event::SaleSwitched(_) | Event::ChangeNoted(_) => {}
         }
     }
 

@@ -39,11 +39,7 @@ pub async fn reload(request: HttpRequest, state: Data<State>) -> Reply {
     let by = by(&request, user, "reload", digest(&[]))?;
     let desk = state.desk()?;
     log(&request, user, Some(activity_id), "reload", dry_run);
-    let reloaded = desk.reload(activity_id, by, dry_run).await;
-    if !dry_run {
-        state.note_reload(activity_id, &reloaded);
-    }
-    report(activity_id, settled(reloaded)?, dry_run)
+    report(activity_id, settled(desk.reload(activity_id, by, dry_run).await)?, dry_run)
 }
 
 /// Apply what changed in the catalogue, live: every activity
@@ -63,9 +59,6 @@ pub async fn reload_all(request: HttpRequest, state: Data<State>) -> Reply {
     let desk = state.desk()?;
     log(&request, user, None, "reload", dry_run);
     let (reloaded, strays) = desk.reload_all(by, dry_run).await;
-    if !dry_run {
-        state.note_reload_of_all(&reloaded, &strays);
-    }
     let mut told = ReloadReport::default();
     for (activity_id, outcome) in reloaded {
         match settled(outcome) {

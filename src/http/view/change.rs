@@ -9,7 +9,6 @@ use crate::catalog;
 use crate::domain::Definition;
 use crate::faults::Fault;
 use crate::http::problem::Problem;
-use crate::http::told::in_words;
 use crate::ids::ActivityId;
 
 /// What an operator's change did.
@@ -125,6 +124,6 @@ impl EntryFault {
 
     /// What is wrong beside the activities, such as a file that names none.
     pub fn of_stray(stray: &Fault) -> Self {
-        Self { activity_id: None, code: "invalid_definition", detail: in_words(stray), errors: None }
+        Self { activity_id: None, code: "invalid_definition", detail: stray.in_one_line(), errors: None }
     }
 }

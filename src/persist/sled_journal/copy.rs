@@ -6,8 +6,8 @@ use tempfile::TempDir;
 
 use super::clean::CleanMark;
 use super::engine::Engine;
-use super::layout::{Layout, copy_tree};
-use super::recover::open_verified;
+use super::layout::{Layout, copy_tree, remove};
+use super::recover::{open_verified, open_without_snapshots};
 use super::witness::Witness;
 use crate::ids::Seq;
 use crate::persist::journal::{Each, Read};
@@ -43,7 +43,13 @@ pub fn open_copy_read_only(data_dir: &Path) -> Result<JournalCopy, Error> {
     let dir = temporary_dir(data_dir)?;
     let generation = dir.path().join("journal");
     copy_tree(source, &generation)?;
-    let (engine, tail) = open_verified(&generation, &marks)?;
+    let opened = open_verified(&generation, &marks).or_else(|_| {
+        // As a start would: once more, from the log alone, so that the fault names its record.
+        remove(&generation)?;
+        copy_tree(source, &generation)?;
+        open_without_snapshots(&generation, &marks)
+    });
+    let (engine, tail) = opened?;
     Ok(JournalCopy { engine, tail, _dir: dir })
 }
 

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use sled::Db;
 
@@ -30,6 +30,7 @@ pub(super) struct Engine {
     /// Our own descriptor of sled's file, for what sled leaves undone.
     file: Arc<File>,
     dir: PathBuf,
+    blobs_untouched: SystemTime,
 }
 
 impl Engine {
@@ -53,7 +54,10 @@ impl Engine {
             // No thread that rewrites and frees segments behind our syncs; space comes back with the generation.
             .flush_every_ms(None);
         let db = guarded("opening", dir, || config.open())?;
-        Ok(Self { db: Arc::new(db), file, dir: dir.to_owned() })
+        let mut engine = Self { db: Arc::new(db), file, dir: dir.to_owned(), blobs_untouched: SystemTime::UNIX_EPOCH };
+        engine.check_no_blobs()?;
+        engine.blobs_untouched = engine.blobs_touched()?;
+        Ok(engine)
     }
 
     /// Puts a record into sled's log and through to the disk.
@@ -62,7 +66,14 @@ impl Engine {
         self.db.insert(record.first().0.to_be_bytes(), record.bytes()).map_err(failed)?;
         self.db.flush().map_err(failed)?;
         self.sync_data()?;
-        self.check_no_blobs()
+        // One look at the directory's time costs no descriptor, of which a crowd's connections may have left none.
+        if self.blobs_touched()? == self.blobs_untouched { Ok(()) } else { self.check_no_blobs() }
+    }
+
+    /// When something was last made or removed among the blobs.
+    fn blobs_touched(&self) -> Result<SystemTime, Error> {
+        let path = self.dir.join("blobs");
+        fs::metadata(&path).and_then(|blobs| blobs.modified()).map_err(Error::io("looking at", &path))
     }
 
     /// `flush` ends in `sync_file_range`, which neither writes the file's metadata nor empties the drive's cache; only
@@ -92,7 +103,7 @@ impl Engine {
 
     /// Closes sled, and waits until it has let go of its file: threads of its pool, or a reader, may still be at it.
     pub(super) fn close(self) -> Result<(), Error> {
-        let Self { db, file, dir } = self;
+        let Self { db, file, dir, .. } = self;
         drop(db);
         wait_until_let_go(&file, "closing", &dir)
     }
@@ -162,8 +173,17 @@ fn wait_until_let_go(file: &File, doing: &'static str, dir: &Path) -> Result<(),
 /// A kill while sled opens can leave `snap.*.generating`, which the next open takes for a snapshot and fails over. Such
 /// a file is always unfinished: sled renames it when it is done.
 fn delete_unfinished_snapshots(dir: &Path) -> Result<(), Error> {
+    delete_files(dir, |name| name.ends_with(".generating"))
+}
+
+/// Deletes sled's snapshots, so that it opens by its log alone.
+pub(super) fn delete_snapshots(dir: &Path) -> Result<(), Error> {
+    delete_files(dir, |name| name.starts_with("snap."))
+}
+
+fn delete_files(dir: &Path, is_one: impl Fn(&str) -> bool) -> Result<(), Error> {
     for path in children(dir)? {
-        if path.extension().is_some_and(|extension| extension == "generating") {
+        if path.file_name().and_then(|name| name.to_str()).is_some_and(&is_one) {
             fs::remove_file(&path).map_err(Error::io("removing", &path))?;
         }
     }

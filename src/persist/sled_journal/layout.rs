@@ -5,8 +5,8 @@
 //!    gen-00000001/                sled's directory; later generations will stand beside it
 //!    witness                      the last durable tail, kept outside sled
 //!    clean                        the mark of a clean stop; gone while the journal is open
-//!    aside-gen-00000001/          the copy made before opening after an unclean stop; gone once all adds up
-//!    aside-gen-00000001.partial/  such a copy in the making, of no worth
+//!    aside-gen-00000001/          the generation as an unclean stop left it; gone once its copy adds up
+//!    gen-00000001.partial/        a copy in the making, of no worth
 //! ```
 
 use std::fs::{self, File};
@@ -18,6 +18,7 @@ use crate::persist::Error;
 /// The paths of one data directory's journal.
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
+    pub data_dir: PathBuf,
     pub journal: PathBuf,
     pub generation: PathBuf,
     pub witness: PathBuf,
@@ -29,6 +30,7 @@ impl Layout {
     pub(super) fn of(data_dir: &Path) -> Self {
         let journal = data_dir.join("journal");
         Self {
+            data_dir: data_dir.to_owned(),
             generation: journal.join("gen-00000001"),
             witness: journal.join("witness"),
             clean: journal.join("clean"),
@@ -48,10 +50,11 @@ pub(super) fn partial(path: &Path) -> PathBuf {
 /// Makes a directory and those above it, each durable. A new directory is an entry in its parent, and that entry is on
 /// disk only after the parent's fsync: without it a power cut takes the directory with all that was synced within.
 pub(super) fn make_dir(path: &Path) -> Result<(), Error> {
-    if path.is_dir() {
-        return Ok(());
-    }
     let parent = parent(path);
+    if path.is_dir() {
+        // Made by an earlier start, perhaps, that was killed before its sync.
+        return sync_dir(parent);
+    }
     make_dir(parent)?;
     match fs::create_dir(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(Error::io("making", path)(error)),

@@ -3,27 +3,31 @@
 //!
 //! ```text
 //!  clean mark holds ─────────────────────────────▶ open, tail = mark's ───────┐
-//!  no clean mark ──▶ copy aside ──▶ open, verify all ──ok──▶ sync, drop copy ─┴▶ note the tail, ready
-//!  a copy is there ──▶ open, verify all ──ok─────────▲ │ no
-//!                        └─no─▶ restore from the copy ─┘ └▶ Refused: says what, keeps the copy
+//!  no clean mark ──▶ set aside, copy ──▶ open the copy, verify all ──ok──▶ drop what is aside ─┴▶ note the tail, ready
+//!  it is aside already ──▶ open, verify all ──ok──────────▲ │ no
+//!                            └─no─▶ copy it once more ──────┘ └▶ Refused: says what, keeps what is aside
 //! ```
 //!
-//! The copy comes before anything that writes, because sled writes as it opens. Where a copy is there already, an
-//! earlier start was refused or killed; nothing was appended since, so the copy is never made anew, and the generation
-//! beside it is tried as it is first: it may be an operator's repair.
+//! The files that the stop left are set aside before anything writes, because sled writes as it opens; what is opened is
+//! a copy. That has a second reason: after an fsync that failed, the kernel may hold pages in memory that are clean by
+//! its account and not on the disk. They read well until the power is cut. A copy is written, and synced, afresh.
+//!
+//! Where something is aside already, an earlier start was refused or killed; nothing was appended since, so it is never
+//! set aside anew, and the generation beside it is tried as it is first: it may be an operator's repair.
 
 use std::path::Path;
 
 use super::SledJournal;
 use super::clean::CleanMark;
-use super::engine::Engine;
-use super::layout::{Layout, copy_tree_whole, discard, make_dir, remove, sync_tree};
+use super::engine::{Engine, delete_snapshots};
+use super::layout::{Layout, copy_tree, copy_tree_whole, discard, make_dir, partial, remove, rename, sync_tree};
 use super::witness::Witness;
 use crate::ids::Seq;
 use crate::persist::{Error, Tail, verify};
 
 /// See [`super::open`].
 pub(super) fn open(layout: &Layout) -> Result<SledJournal, Error> {
+    make_dir(&layout.data_dir)?;
     make_dir(&layout.journal)?;
     let there = layout.generation.exists() || layout.aside.exists();
     let mark = CleanMark::read(layout)?;
@@ -89,14 +93,21 @@ fn open_suspect(layout: &Layout, marks: &[Tail]) -> Result<(Engine, Tail), Error
     {
         return Ok(opened);
     }
-    // Opening may have changed what was found, and an error of reading may pass: the copy has it as it was.
-    restore(layout).and_then(|()| open_verified(&layout.generation, marks)).map_err(refused)
+    // Opening may have changed what was found, and an error of reading may pass: what is aside has it as it was.
+    restore(layout).and_then(|()| open_without_snapshots(&layout.generation, marks)).map_err(refused)
+}
+
+/// Opens by the log alone. sled's snapshots only save it from reading all of that; but one that points at a damaged
+/// place keeps sled from opening at all, and then nobody would know which record it is.
+pub(super) fn open_without_snapshots(generation: &Path, marks: &[Tail]) -> Result<(Engine, Tail), Error> {
+    delete_snapshots(generation)?;
+    open_verified(generation, marks)
 }
 
 /// Opens a generation and checks all of it, with `marks` on the way.
 pub(super) fn open_verified(generation: &Path, marks: &[Tail]) -> Result<(Engine, Tail), Error> {
     let engine = Engine::open(generation)?;
-    match engine.check_no_blobs().and_then(|()| verify(&engine.reader(), marks)) {
+    match verify(&engine.reader(), marks) {
         Ok(tail) => Ok((engine, tail)),
         Err(fault) => {
             // Let go of, so that it can be opened again; the fault is the news either way.
@@ -106,19 +117,28 @@ pub(super) fn open_verified(generation: &Path, marks: &[Tail]) -> Result<(Engine
     }
 }
 
-/// Copies the generation as the stop left it, unless that was done already.
+/// Sets the generation aside as the stop left it, with a copy in its place, unless that was done already. A kill
+/// between the two renames leaves no generation; then the next start makes the copy.
 fn set_aside(layout: &Layout) -> Result<(), Error> {
-    if layout.aside.exists() { Ok(()) } else { copy_tree_whole(&layout.generation, &layout.aside) }
+    if layout.aside.exists() {
+        return Ok(());
+    }
+    let copy = partial(&layout.generation);
+    remove(&copy)?;
+    copy_tree(&layout.generation, &copy)?;
+    sync_tree(&copy)?;
+    rename(&layout.generation, &layout.aside)?;
+    rename(&copy, &layout.generation)
 }
 
-/// Puts a copy of the copy in the generation's place.
+/// Puts a copy of what is aside in the generation's place.
 fn restore(layout: &Layout) -> Result<(), Error> {
     discard(&layout.generation)?;
     copy_tree_whole(&layout.aside, &layout.generation)
 }
 
 /// The last steps before anything is acknowledged: what was recovered is made durable, the witness begins at the tail,
-/// and with that the mark and the copy have done their service. Until then both are evidence, for a further start.
+/// and with that the mark and what is aside have done their service. Until then both are evidence, for a further start.
 fn ready(layout: &Layout, engine: Engine, tail: Tail) -> Result<SledJournal, Error> {
     sync_tree(&layout.generation)?;
     let witness = Witness::begin(&layout.witness, &tail)?;
