@@ -16,7 +16,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Decides who gets the last one: flash sales in memory, on disk before anyone is told yes.
 #[derive(Parser)]
-#[command(version, arg_required_else_help = true)]
+#[command(name = "doorbuster", version, arg_required_else_help = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

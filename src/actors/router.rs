@@ -164,6 +164,12 @@ impl Router {
         later.map(|(_, door)| listing(door, now_ms)).filter(|listing| wanted(listing)).take(limit).collect()
     }
 
+    /// How many activities there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.entrances.len()
+    }
+
     /// Shows every listed SKU with the live count of its free units.
     pub fn each_free_count(&self, mut each: impl FnMut(ActivityId, &SkuId, &AtomicU32)) {
         let doors = self.0.doors.read().unwrap_or_else(PoisonError::into_inner);

@@ -300,7 +300,7 @@ impl Drop for Shard {
     fn drop(&mut self) {
         // Half a command may have been applied: only a replay gives the true state again.
         if std::thread::panicking() {
-            tracing::error!(activity = %self.state.activity_id(), "a shard's actor panicked; stopping the process");
+            // The panic's hook has said what and where.
             std::process::abort();
         }
     }

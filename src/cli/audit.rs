@@ -19,12 +19,12 @@ mod acks;
 /// Every invariant in words. Those of what this version does not have yet find nothing to check.
 const TOLD: [(Id, &str); 26] = [
     (Id::J1, "event numbers are contiguous"),
-    (Id::J2, "each record's checksum and link hold"),
+    (Id::J2, "checksums and links of records hold (events)"),
     (Id::J3, "the tail is at or past the witness"),
     (Id::J4, "one process owns the directory"),
     (Id::J5, "time never goes back in a shard"),
     (Id::J6, "a checkpoint is the fold from the beginning"),
-    (Id::J7, "every record decodes"),
+    (Id::J7, "every event decodes"),
     (Id::S1, "initial + added - removed = available + held + sold"),
     (Id::S2, "no slot in two places, no count negative"),
     (Id::S3, "a hold ends once"),

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use loadtest::{AcksFile, Plan};
 
-use super::scene::{Scene, Server};
+use super::scene::Scene;
+use super::signals::Signals;
 use super::{audit, exit, token};
 use crate::clock::Clock;
 use crate::config::{self, Config, Keys};
@@ -22,7 +23,9 @@ const OPERATOR: UserId = UserId(1);
 /// Runs the demo; gives the exit code: the audit's, or 2 where the demo could not be run.
 #[must_use]
 pub fn run(exit_after_audit: bool, attempts: u64) -> u8 {
-    match play(exit_after_audit, attempts) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let played = runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(play(exit_after_audit, attempts)));
+    match played {
         Ok(code) => code,
         Err(error) => {
             eprintln!("doorbuster: demo: {error:#}");
@@ -31,7 +34,9 @@ pub fn run(exit_after_audit: bool, attempts: u64) -> u8 {
     }
 }
 
-fn play(exit_after_audit: bool, attempts: u64) -> anyhow::Result<u8> {
+/// Whichever way this ends, the server that it started ends before it.
+async fn play(exit_after_audit: bool, attempts: u64) -> anyhow::Result<u8> {
+    let mut signals = Signals::listen()?;
     let scene = Scene::set(Path::new(DIR))?;
     let config = config::load(&scene.config, std::iter::empty::<(String, String)>())
         .map_err(|faults| anyhow::anyhow!("the sample configuration is faulty: {faults:?}"))?;
@@ -39,7 +44,10 @@ fn play(exit_after_audit: bool, attempts: u64) -> anyhow::Result<u8> {
     println!("1. A server on a fresh journal in {DIR}, with a sale of 1,000 phones.");
     let server = scene.start()?;
     println!("2. A crowd: {attempts} shoppers, some of whom click twice, repeat themselves or come late.\n");
-    let holds = crowd(&scene, &config, attempts)?;
+    let holds = tokio::select! {
+        holds = crowd(&scene, &config, attempts) => holds?,
+        _ = signals.next() => anyhow::bail!("stopped"),
+    };
 
     println!("\n3. Stop, and audit the journal against what the crowd was told ({}).\n", scene.acks.display());
     server.stop()?;
@@ -53,11 +61,12 @@ fn play(exit_after_audit: bool, attempts: u64) -> anyhow::Result<u8> {
     let server = scene.start()?;
     println!("\n4. Started again from the journal. Try it; Ctrl-C ends it.\n");
     print_lines(&scene, &config)?;
-    wait(server)?;
+    signals.next().await;
+    server.stop()?;
     Ok(code)
 }
 
-fn crowd(scene: &Scene, config: &Config, attempts: u64) -> anyhow::Result<bool> {
+async fn crowd(scene: &Scene, config: &Config, attempts: u64) -> anyhow::Result<bool> {
     let Keys::Shared { secret, .. } = &config.auth.keys else { anyhow::bail!("the sample signs with a secret") };
     let secret = std::str::from_utf8(secret.expose())?;
     let plan = Plan {
@@ -66,8 +75,7 @@ fn crowd(scene: &Scene, config: &Config, attempts: u64) -> anyhow::Result<bool> 
         acks: Some(AcksFile { path: scene.acks.clone(), append: false }),
         ..Plan::new(ACTIVITY, secret)
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let report = runtime.block_on(loadtest::run(&plan, loadtest::bar()))?;
+    let report = loadtest::run(&plan, loadtest::bar()).await?;
     println!("{}", report.table());
     Ok(report.holds())
 }
@@ -99,21 +107,5 @@ curl -s -H \"Authorization: Bearer $SHOPPER\" -H 'Content-Type: application/json
 curl -s -H \"Authorization: Bearer $OPERATOR\" http://{desk}/admin/v1/activities/{ACTIVITY}/stats
 "
     );
-    Ok(())
-}
-
-/// Waits for Ctrl-C, which the terminal sends to the server as well; SIGTERM is passed on. Either way the server stops
-/// cleanly before this returns.
-fn wait(server: Server) -> anyhow::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let asked_to_stop = runtime.block_on(async {
-        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        tokio::select! {
-            _ = interrupt.recv() => anyhow::Ok(false),
-            _ = terminate.recv() => anyhow::Ok(true),
-        }
-    })?;
-    let _ended = if asked_to_stop { server.stop()? } else { server.wait()? };
     Ok(())
 }

@@ -4,7 +4,7 @@
 pub const OK: u8 = 0;
 /// Something is wrong with the configuration, or an audited invariant does not hold.
 pub const FAULTY: u8 = 1;
-/// The command could not do its work: nothing was judged.
+/// The command could not do its work: a file could not be read or written, nothing was judged.
 pub const CANNOT: u8 = 2;
 /// Another process owns the data directory.
 pub const LOCKED: u8 = 3;

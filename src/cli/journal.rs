@@ -53,7 +53,7 @@ pub fn run(config_file: &Path, range: Range) -> u8 {
 /// Writes the events of a journal that no server is using to `out`.
 ///
 /// # Errors
-/// Where the journal cannot be read or `out` not be written; the events before a damaged record are written.
+/// Where the journal does not add up (then nothing is written), or `out` cannot be written.
 pub fn print(data_dir: &Path, range: Range, out: &mut impl Write) -> anyhow::Result<()> {
     anyhow::ensure!(data_dir.is_dir(), "there is no data directory {}", data_dir.display());
     let _lock = DataDirLock::take(data_dir, Clock::start(UnixMillis(0)).now_ms())?;

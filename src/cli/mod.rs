@@ -8,4 +8,5 @@ pub mod journal;
 pub mod process;
 mod scene;
 pub mod serve;
+mod signals;
 pub mod token;

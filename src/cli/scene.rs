@@ -91,16 +91,11 @@ impl Server {
     }
 
     /// Asks the server to stop and waits for its end.
-    pub fn stop(self) -> anyhow::Result<ExitStatus> {
+    pub fn stop(mut self) -> anyhow::Result<ExitStatus> {
         if let Some(child) = &self.0 {
             kill_process(Pid::from_child(child), Signal::INT).context("stopping the server")?;
         }
-        self.wait()
-    }
-
-    /// Waits until the server ends by itself, as on Ctrl-C.
-    pub fn wait(mut self) -> anyhow::Result<ExitStatus> {
-        Ok(self.0.take().expect("a server is waited for once").wait()?)
+        Ok(self.0.take().expect("a server is stopped once").wait()?)
     }
 }
 

@@ -2,17 +2,22 @@
 
 use std::io::Write;
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
-use actix_web::rt::signal::unix::{SignalKind, signal};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::exit;
 use super::process::{self, Error, Front, Process};
+use super::signals::Signals;
 use crate::clock::Clock;
 use crate::config::{self, Config, LogFormat};
 use crate::ids::UnixMillis;
 use crate::persist::{self, DataDirLock};
 use crate::telemetry::log_to_stderr;
+
+/// How long a failed process may take to say why before it ends without words.
+const LAST_WORDS_WAIT: Duration = Duration::from_secs(1);
 
 /// Runs until a signal; gives the exit code, see [`exit`].
 #[must_use]
@@ -31,10 +36,26 @@ pub fn run(config_file: &Path) -> u8 {
         Err(error @ persist::Error::Locked { .. }) => return told(&error, exit::LOCKED),
         Err(error) => return told(&error, exit::CANNOT),
     };
+    raise_descriptors(&config);
     match actix_web::rt::System::new().block_on(serve(&config, started)) {
         Ok(()) => exit::OK,
         Err(error @ (Error::Auth(_) | Error::Listen(_))) => told(&error, exit::FAULTY),
+        Err(Error::Journal(error)) if !error.is_damage() => told(&error, exit::CANNOT),
         Err(error @ (Error::Journal(_) | Error::Unfit(_))) => told(&error, exit::DAMAGED),
+    }
+}
+
+/// Takes as many file descriptors as the system lets us have, and says so where the configured connections could use
+/// them up: the journal needs none of its own while it runs, but the next connection would wait.
+fn raise_descriptors(config: &Config) {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        tracing::warn!(%error, "the limit on open files could not be raised");
+    }
+    let wanted = config.limits.connections_max.saturating_mul(config.limits.worker_threads() + 1) as u64;
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    if limit < wanted {
+        tracing::warn!(limit, wanted, "fewer files may be open than limits.connections_max allows connections");
     }
 }
 
@@ -44,34 +65,47 @@ fn told(error: &dyn std::error::Error, code: u8) -> u8 {
 }
 
 async fn serve(config: &Config, started: UnixMillis) -> Result<(), Error> {
+    let mut signals = Signals::listen()?;
     let front = Front::bind(config, format!("{:x}{:04x}", started.0, std::process::id() & 0xffff))?;
     let (shopper, operator, drain) = (front.bound.shopper, front.bound.operator, front.bound.drain());
     tracing::info!(%shopper, %operator, "listening; recovering");
-    let listeners = actix::spawn(front.bound.serve());
+    let mut listeners = actix::spawn(front.bound.serve());
 
     let data_dir = config.data_dir.clone();
-    let opened = actix_web::web::block(move || {
+    let opening = actix_web::web::block(move || {
         let journal = persist::open(&data_dir)?;
         let recovered = process::recover(&journal)?;
         Ok::<_, Error>((journal, recovered))
-    })
-    .await
-    .expect("the pool of blocking threads outlives the start");
+    });
+    let opened = tokio::select! {
+        opened = opening => opened.expect("the pool of blocking threads outlives the start"),
+        _ = signals.next() => {
+            // Nothing was acknowledged yet, and reading cannot be cut short: the next start reads again.
+            tracing::info!("stopped while recovering");
+            std::process::exit(i32::from(exit::OK));
+        }
+    };
     let (journal, recovered) = opened?;
     let clock = process::clock(recovered.last_at_ms);
-    let shards = recovered.sales.len();
     let process = Process::open(config, &front.state, journal, recovered, clock, stop_at_once).await?;
     let took_ms = process.clock.now_ms().0.saturating_sub(started.0);
-    tracing::info!(shards, took_ms, "ready");
+    tracing::info!(activities = process.house.router.count(), took_ms, "ready");
 
-    let asked_politely = wait_for_signal().await?;
+    let asked_politely = tokio::select! {
+        asked_politely = signals.next() => asked_politely,
+        ended = &mut listeners => {
+            // Nobody asked them to. Without ears the process is no use; what was acknowledged is on disk.
+            let why = ended.map_or_else(|_| "they panicked".to_owned(), |ended| format!("{ended:?}"));
+            return Err(Error::Listen(std::io::Error::other(format!("the listeners ended: {why}"))));
+        }
+    };
     tracing::info!("draining");
     front.state.readiness.draining();
     if asked_politely {
         actix_web::rt::time::sleep(Duration::from_secs(config.limits.drain_delay_s)).await;
     }
     drain.stop().await;
-    // The listeners have ended because they were told to; what they would say is said already.
+    // They have ended because they were told to; what they would say is said already.
     let _ended = listeners.await;
     let tail = process.close()?;
     tracing::info!(events = %tail.seq, "stopped; everything is durable");
@@ -81,22 +115,17 @@ async fn serve(config: &Config, started: UnixMillis) -> Result<(), Error> {
 /// The journal failed. What is in memory may be ahead of the disk, so nothing more may be said to anyone: only a start
 /// from disk gives the true state again. Exits from the writer's thread, before any handler can run on.
 fn stop_at_once(error: persist::Error) {
-    let mut stderr = std::io::stderr().lock();
+    let code = i32::from(exit::JOURNAL_FAULT);
+    // Whoever reads our stderr may have stopped reading; that must not keep a process alive that can only mislead.
+    thread::spawn(move || {
+        thread::sleep(LAST_WORDS_WAIT);
+        std::process::exit(code);
+    });
     // Where even that cannot be written the exit code still says it.
     let _told = writeln!(
-        stderr,
+        std::io::stderr(),
         "doorbuster: the journal failed: {error}. Nothing was acknowledged since; the process stops. Mend the disk and \
          start again: every acknowledged order is kept."
     );
-    std::process::exit(i32::from(exit::JOURNAL_FAULT));
-}
-
-/// Waits for SIGTERM (`true`) or Ctrl-C (`false`: a person waits, so there is no delay for load balancers).
-async fn wait_for_signal() -> std::io::Result<bool> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => Ok(true),
-        _ = interrupt.recv() => Ok(false),
-    }
+    std::process::exit(code);
 }

@@ -38,6 +38,17 @@ pub struct Limits {
     pub drain_timeout_s: u64,
 }
 
+impl Limits {
+    /// The threads that serve HTTP: those configured, or one a core.
+    #[must_use]
+    pub fn worker_threads(&self) -> usize {
+        match self.workers {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            workers => workers,
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

@@ -55,7 +55,7 @@ pub enum Refusal {
     #[error("the activity was closed for good")]
     ActivityClosed,
     /// The definition has changed since the caller read it.
-    #[error("the version that stands is {version}; read it and try again")]
+    #[error("the version that stands is {version} (0: there is no such activity); read it and try again")]
     VersionConflict {
         /// The version that stands.
         version: u64,

@@ -7,6 +7,7 @@ use actix_web::http::header;
 use actix_web::rt::time::timeout;
 use actix_web::web::{Bytes, BytesMut, Payload};
 use futures_util::StreamExt;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
@@ -43,7 +44,18 @@ pub async fn json<T: DeserializeOwned>(
     limits: BodyLimits,
 ) -> Result<T, Problem> {
     let body = json_bytes(request, payload, limits).await?;
-    serde_json::from_slice(&body).map_err(|error| Problem::malformed(format!("the body does not fit: {error}")))
+    parse_object(&body)
+}
+
+/// A body as `T`, which is a JSON object: the parser would take an array for one, its fields in the order of ours.
+///
+/// # Errors
+/// `malformed_request` where it does not parse.
+pub fn parse_object<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, Problem> {
+    if body.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
+        return Err(Problem::malformed("the body does not fit: it is no JSON object"));
+    }
+    serde_json::from_slice(body).map_err(|error| Problem::malformed(format!("the body does not fit: {error}")))
 }
 
 /// Refuses a body that says of itself that it is too long, on routes that read none.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, web};
 
@@ -47,6 +48,10 @@ pub async fn wrap(
         // A handler's problem comes back as a response; what is an error here is the framework's own.
         with_problem_body(next.call(request).await?.map_into_boxed_body(), &id, &state)
     };
+    if response.status() == StatusCode::UNAUTHORIZED {
+        // Whoever has no token has no business on a connection that stays open.
+        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+    }
     let status = response.status().as_u16();
     state.metrics.http_requests.get_or_create(&Served { listener: listener.0, status }).inc();
     response.headers_mut().insert(REQUEST_ID, id);

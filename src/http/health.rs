@@ -2,12 +2,13 @@
 
 use std::sync::atomic::Ordering;
 
-use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Data};
+use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::envelope::Listener;
 use super::problem::Problem;
 use super::route::{Reply, get};
 use super::state::State;
@@ -59,13 +60,18 @@ pub async fn healthz() -> HttpResponse {
 #[utoipa::path(get, path = "/readyz", tag = "health",
     responses((status = 200, body = Ready, description = "yes"),
         (status = 503, description = "no: `recovering` or `draining`")))]
-pub async fn readyz(state: Data<State>) -> Reply {
+pub async fn readyz(request: HttpRequest, state: Data<State>) -> Reply {
     let router = match state.readiness.stage() {
         Stage::Recovering => return Err(Problem::unavailable(Unavailable::Recovering)),
         Stage::Draining => return Err(Problem::unavailable(Unavailable::Draining)),
         Stage::Ready => state.router()?,
     };
     let mut reasons = state.readiness.catalog_faults();
+    let public = request.app_data::<Listener>().is_some_and(|listener| listener.0 == "shopper");
+    if public && !reasons.is_empty() {
+        // What files say and where they lie is nobody's business out there.
+        reasons = vec![format!("catalog: {} faults; the operator listener's /readyz tells them", reasons.len())];
+    }
     let clock_gap_ms = router.clock_gap_ms();
     if clock_gap_ms.unsigned_abs() > CLOCK_GAP_TOLD_MS {
         reasons.push(format!("clock: wall time is {clock_gap_ms} ms ahead of the process; it is followed slowly"));
@@ -82,6 +88,8 @@ pub async fn readyz(state: Data<State>) -> Reply {
     responses((status = 200, body = String, content_type = "application/openmetrics-text", description = "the numbers")))]
 pub async fn metrics(state: Data<State>) -> HttpResponse {
     state.refresh();
+    // What was taken off since the last scrape is gone from this one.
+    state.metrics.sku_available.clear();
     if let Ok(router) = state.router() {
         router.each_free_count(|activity_id, sku_id, free| {
             let label = SkuLabel { activity_id: activity_id.0, sku_id: sku_id.to_string() };

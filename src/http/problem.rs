@@ -161,67 +161,50 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail).retry_after(after_s)
     }
 
-    /// The table: every refusal's status, words and members.
+    /// The table: every refusal's status and members. Its code and words are its own.
     pub fn refused(refused: &Refused) -> Self {
-        use StatusCode as S;
         let refusal = match &refused.reason {
             Reason::ActivityNotFound => return Self::activity_not_found(),
             Reason::Unavailable(why) => return Self::unavailable(*why),
             Reason::Rule(refusal) => refusal,
         };
-        let problem = |status, detail: &str| Self::new(status, refusal.code(), detail);
+        let status = match refusal {
+            Refusal::NotStarted { .. }
+            | Refusal::Ended
+            | Refusal::Paused
+            | Refusal::LimitReached { .. }
+            | Refusal::SoldOut
+            | Refusal::OrderNotCancellable { .. }
+            | Refusal::ActivityClosed => StatusCode::CONFLICT,
+            Refusal::SkuNotFound | Refusal::OrderNotFound => StatusCode::NOT_FOUND,
+            Refusal::VersionConflict { .. } => StatusCode::PRECONDITION_FAILED,
+            Refusal::KeyReused
+            | Refusal::InvalidQuantity { .. }
+            | Refusal::ImmutableField { .. }
+            | Refusal::StockTooLow { .. }
+            | Refusal::TooLarge { .. }
+            | Refusal::SkuInUse { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+        };
+        let problem = Self::new(status, refusal.code(), refusal.to_string());
         match refusal {
-            Refusal::KeyReused => {
-                problem(S::UNPROCESSABLE_ENTITY, "this Idempotency-Key was used here with another body")
+            Refusal::NotStarted { starts_at_ms } => {
+                problem.with("starts_at_ms", json!(starts_at_ms)).with("server_time_ms", json!(refused.at_ms))
             }
-            Refusal::NotStarted { starts_at_ms } => problem(S::CONFLICT, "the sale has not started")
-                .with("starts_at_ms", json!(starts_at_ms))
-                .with("server_time_ms", json!(refused.at_ms)),
-            Refusal::Ended => problem(S::CONFLICT, "the sale has ended"),
-            Refusal::Paused => problem(S::CONFLICT, "the sale is paused; it may go on"),
-            Refusal::SkuNotFound => problem(S::NOT_FOUND, "there is no such SKU in this activity"),
-            Refusal::InvalidQuantity { max } => {
-                problem(S::UNPROCESSABLE_ENTITY, &format!("the quantity is an integer from 1 to {max}"))
-                    .with("quantity_max", json!(max))
-            }
+            Refusal::InvalidQuantity { max } => problem.with("quantity_max", json!(max)),
             Refusal::LimitReached { orders } => {
                 let ids: Vec<String> = orders.iter().map(|number| refused.order_id(*number).to_string()).collect();
-                problem(S::CONFLICT, "this user has as much as the sale's limit allows").with("order_ids", json!(ids))
+                problem.with("order_ids", json!(ids))
             }
-            Refusal::SoldOut => problem(S::CONFLICT, "fewer units are free than asked for"),
-            Refusal::OrderNotFound => problem(S::NOT_FOUND, "this user has no such order"),
-            Refusal::OrderNotCancellable { state } => {
-                problem(S::CONFLICT, &format!("the order is {}; only a held order can be cancelled", state.as_str()))
-                    .with("state", json!(state))
-            }
-            Refusal::ActivityClosed => problem(S::CONFLICT, "the activity was closed for good"),
-            Refusal::VersionConflict { version: 0 } => problem(S::PRECONDITION_FAILED, "there is no such activity yet"),
-            Refusal::VersionConflict { version } => {
-                problem(S::PRECONDITION_FAILED, &format!("the version that stands is {version}; read it and try again"))
-                    .with("version", json!(version))
-            }
-            Refusal::ImmutableField { field } => {
-                problem(S::UNPROCESSABLE_ENTITY, &format!("{field} cannot be changed (any more)"))
-                    .with("field", json!(field))
-            }
+            Refusal::OrderNotCancellable { state } => problem.with("state", json!(state)),
+            Refusal::VersionConflict { version } => problem.with("version", json!(version)),
+            Refusal::ImmutableField { field } => problem.with("field", json!(field)),
             Refusal::StockTooLow { sku, largest_reduction } => {
-                let detail = format!(
-                    "the stock of SKU {sku} can be lowered by {largest_reduction} at most now; the rest is held or sold"
-                );
-                problem(S::UNPROCESSABLE_ENTITY, &detail)
-                    .with("sku_id", json!(sku))
-                    .with("largest_reduction", json!(largest_reduction))
+                problem.with("sku_id", json!(sku)).with("largest_reduction", json!(largest_reduction))
             }
-            Refusal::TooLarge { what } => problem(S::UNPROCESSABLE_ENTITY, &format!("past the bound of {what}")),
             Refusal::SkuInUse { sku, activity_id } => {
-                let detail = format!(
-                    "SKU {sku} is for sale in activity {activity_id} at the same time; \
-                     move a window, or set shared_sku in both"
-                );
-                problem(S::UNPROCESSABLE_ENTITY, &detail)
-                    .with("sku_id", json!(sku))
-                    .with("activity_id", json!(activity_id.to_string()))
+                problem.with("sku_id", json!(sku)).with("activity_id", json!(activity_id.to_string()))
             }
+            _ => problem,
         }
     }
 

@@ -19,7 +19,11 @@ const LIMIT_MAX: usize = 1_000;
 /// `malformed_request`.
 pub fn params<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, Problem> {
     let query = Query::<T>::from_query(request.query_string());
-    query.map(Query::into_inner).map_err(|error| Problem::malformed(format!("the query does not fit: {error}")))
+    query.map(Query::into_inner).map_err(|error| {
+        let error = error.to_string();
+        let why = error.strip_prefix("Query deserialize error: ").unwrap_or(&error);
+        Problem::malformed(format!("the query does not fit: {why}"))
+    })
 }
 
 /// A part of the path as an id.
@@ -48,4 +52,13 @@ pub fn page_limit(limit: Option<usize>) -> Result<usize, Problem> {
         Some(limit) if (1..=LIMIT_MAX).contains(&limit) => Ok(limit),
         Some(_) => Err(Problem::malformed(format!("limit is from 1 to {LIMIT_MAX}"))),
     }
+}
+
+/// Where a page of orders starts.
+///
+/// # Errors
+/// `malformed_request` where it is none that a page before gave.
+pub fn order_cursor(cursor: Option<&str>) -> Result<Option<u32>, Problem> {
+    let number = |cursor: &str| cursor.parse().map_err(|_| Problem::malformed("cursor is what next_cursor gave"));
+    cursor.map(number).transpose()
 }

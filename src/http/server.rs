@@ -42,11 +42,6 @@ pub struct Drain {
 pub fn bind(config: &Config, state: Data<State>) -> io::Result<Bound> {
     let (shopper_socket, shopper) = listen(config.shopper.listen, config)?;
     let (operator_socket, operator) = listen(config.operator.listen, config)?;
-    let workers = match config.limits.workers {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        workers => workers,
-    };
-
     let (shopper_state, origins) = (state.clone(), config.shopper.cors_origins.clone());
     let shopper_app = move || {
         App::new()
@@ -75,7 +70,7 @@ pub fn bind(config: &Config, state: Data<State>) -> io::Result<Bound> {
     let head_timeout = Duration::from_millis(limits.request_head_timeout_ms);
     let keep_alive = Duration::from_secs(limits.keep_alive_s);
     let shopper_server = HttpServer::new(shopper_app)
-        .workers(workers)
+        .workers(limits.worker_threads())
         .client_request_timeout(head_timeout)
         .client_disconnect_timeout(head_timeout)
         .keep_alive(keep_alive)

@@ -275,6 +275,7 @@ impl Model {
         let bounds = [
             (new.starts_at_ms >= new.ends_at_ms, "starts_at: before ends_at"),
             (huge, "a SKU's stock: at most 100,000,000"),
+            (new.skus.is_empty(), "an activity's SKUs: at least 1"),
         ];
         let too_large: Vec<Refusal> =
             bounds.into_iter().filter(|(is_so, _)| *is_so).map(|(_, what)| Refusal::TooLarge { what }).collect();

@@ -8,8 +8,7 @@ use serde::Deserialize;
 use crate::actors::ask::Page;
 use crate::actors::{Answer, Question};
 use crate::domain::OrderState;
-use crate::http::problem::Problem;
-use crate::http::query::{id, page_limit, params, path_id};
+use crate::http::query::{id, order_cursor, page_limit, params, path_id};
 use crate::http::route::{Reply, refusal};
 use crate::http::state::State;
 use crate::http::view::{Order, Orders, reply};
@@ -33,9 +32,20 @@ pub async fn order(request: HttpRequest, state: Data<State>) -> Reply {
 #[derive(Deserialize)]
 struct Wanted {
     user_id: Option<String>,
-    state: Option<OrderState>,
+    state: Option<WantedState>,
     limit: Option<usize>,
     cursor: Option<String>,
+}
+
+/// The contract's states; without payments no order is in the last two.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum WantedState {
+    Held,
+    Cancelled,
+    Expired,
+    Paid,
+    Refunded,
 }
 
 /// An activity's orders, oldest first
@@ -44,7 +54,7 @@ struct Wanted {
 #[utoipa::path(get, path = "/admin/v1/activities/{activity_id}/orders", operation_id = "look_up_orders", tag = "operator", security(("jwt" = [])),
     params(("activity_id" = String, Path, example = "1001"),
         ("user_id" = Option<String>, Query, description = "only this user's"),
-        ("state" = Option<String>, Query, description = "`held`, `cancelled` or `expired`"),
+        ("state" = Option<String>, Query, description = "`held`, `paid`, `cancelled`, `expired` or `refunded`"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "entries of a page; 100 by default"),
         ("cursor" = Option<String>, Query, description = "the `next_cursor` of the page before")),
     responses((status = 200, body = Orders, description = "a page of orders, each with its `user_id`"),
@@ -54,12 +64,17 @@ pub async fn orders(request: HttpRequest, state: Data<State>) -> Reply {
     let activity_id: ActivityId = path_id(&request, "activity_id")?;
     let wanted: Wanted = params(&request)?;
     let user = wanted.user_id.as_deref().map(|user| id::<UserId>("user_id", user)).transpose()?;
-    let after = match &wanted.cursor {
-        Some(cursor) => cursor.parse().map_err(|_| Problem::malformed("cursor is what next_cursor gave"))?,
-        None => 0,
+    let after = order_cursor(wanted.cursor.as_deref())?.unwrap_or(0);
+    let (only, none_is) = match wanted.state {
+        None => (None, false),
+        Some(WantedState::Held) => (Some(OrderState::Held), false),
+        Some(WantedState::Cancelled) => (Some(OrderState::Cancelled), false),
+        Some(WantedState::Expired) => (Some(OrderState::Expired), false),
+        Some(WantedState::Paid | WantedState::Refunded) => (None, true),
     };
-    let page = Page { user, state: wanted.state, after, limit: page_limit(wanted.limit)? };
+    let page = Page { user, state: only, after, limit: page_limit(wanted.limit)? };
     match state.router()?.ask(activity_id, Question::Orders(page)).answer().await {
+        Answer::Orders(..) if none_is => Ok(reply(StatusCode::OK, &Orders { orders: Vec::new(), next_cursor: None })),
         Answer::Orders(orders, next) => {
             let orders = orders.into_iter().map(Order::for_operator).collect();
             Ok(reply(StatusCode::OK, &Orders { orders, next_cursor: next.map(|next| next.to_string()) }))

@@ -11,7 +11,7 @@ use crate::http::body::check_length;
 use crate::http::key::digest;
 use crate::http::problem::Problem;
 use crate::http::query::path_id;
-use crate::http::route::{Reply, refusal};
+use crate::http::route::{Reply, refusal, replayed};
 use crate::http::state::State;
 use crate::http::view::{ChangeReport, EntryFault, ReloadReport, reply};
 use crate::ids::ActivityId;
@@ -60,15 +60,22 @@ pub async fn reload_all(request: HttpRequest, state: Data<State>) -> Reply {
     log(&request, user, None, "reload", dry_run);
     let (reloaded, strays) = desk.reload_all(by, dry_run).await;
     let mut told = ReloadReport::default();
+    let mut is_replay = !reloaded.is_empty();
     for (activity_id, outcome) in reloaded {
         match settled(outcome) {
-            Ok(Answer::Changed(changed)) => told.activities.push(ChangeReport::new(activity_id, &changed)),
+            Ok(Answer::Changed(changed)) => {
+                is_replay &= changed.replayed;
+                told.activities.push(ChangeReport::new(activity_id, &changed));
+                continue;
+            }
             Ok(other) => told.faults.push(EntryFault::of(activity_id, &refusal(other))),
             Err(problem) => told.faults.push(EntryFault::of(activity_id, &problem)),
         }
+        is_replay = false;
     }
     told.faults.extend(strays.iter().map(EntryFault::of_stray));
-    Ok(reply(StatusCode::OK, &told))
+    let response = reply(StatusCode::OK, &told);
+    Ok(if is_replay { replayed(response) } else { response })
 }
 
 fn settled(reloaded: Reloaded) -> Result<Answer, Problem> {

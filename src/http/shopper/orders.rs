@@ -3,14 +3,14 @@
 use actix_web::http::{StatusCode, header};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use serde::Deserialize;
 
 use super::order_request::OrderRequest;
 use crate::actors::{Answer, Question};
 use crate::domain::command::CancelOrder;
-use crate::http::body::check_length;
+use crate::http::body::{check_length, parse_object};
 use crate::http::key::idempotency_key;
-use crate::http::problem::Problem;
-use crate::http::query::path_id;
+use crate::http::query::{order_cursor, page_limit, params, path_id};
 use crate::http::route::{Reply, refusal, replayed};
 use crate::http::state::State;
 use crate::http::view::{Order, Orders, reply};
@@ -42,8 +42,7 @@ pub async fn place_order(request: HttpRequest, payload: Payload, state: Data<Sta
     let activity_id: ActivityId = path_id(&request, "activity_id")?;
     let key = idempotency_key(&request, "orders")?;
     let body = state.shopper_bytes(&request, payload).await?;
-    let order: OrderRequest<'_> =
-        serde_json::from_slice(&body).map_err(|error| Problem::malformed(format!("the body does not fit: {error}")))?;
+    let order: OrderRequest<'_> = parse_object(&body)?;
     let command = order.into_command(user, key)?;
     match state.router()?.place(activity_id, command).answer().await {
         Answer::Order { order, replayed: false } => {
@@ -64,17 +63,27 @@ pub async fn place_order(request: HttpRequest, payload: Payload, state: Data<Sta
 
 /// The caller's orders in one activity, newest first
 #[utoipa::path(get, path = "/v1/flash-sales/{activity_id}/orders", tag = "shopper", security(("jwt" = [])),
-    params(("activity_id" = String, Path, example = "1001")),
-    responses((status = 200, body = Orders, description = "all of them"),
+    params(("activity_id" = String, Path, example = "1001"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "entries of a page; 100 by default"),
+        ("cursor" = Option<String>, Query, description = "the `next_cursor` of the page before")),
+    responses((status = 200, body = Orders, description = "a page of them; nearly always all"),
         (status = 400, description = "`malformed_request`"),
         (status = 404, description = "`activity_not_found`")))]
 pub async fn own_orders(request: HttpRequest, state: Data<State>) -> Reply {
+    #[derive(Deserialize)]
+    struct Wanted {
+        limit: Option<usize>,
+        cursor: Option<String>,
+    }
     let user = state.shopper(&request)?;
     let activity_id: ActivityId = path_id(&request, "activity_id")?;
-    match state.router()?.ask(activity_id, Question::OrdersOf(user)).answer().await {
-        Answer::Orders(orders, _) => {
+    let wanted: Wanted = params(&request)?;
+    let before = order_cursor(wanted.cursor.as_deref())?;
+    let question = Question::OrdersOf { user, before, limit: page_limit(wanted.limit)? };
+    match state.router()?.ask(activity_id, question).answer().await {
+        Answer::Orders(orders, next) => {
             let orders = orders.into_iter().map(Order::own).collect();
-            Ok(reply(StatusCode::OK, &Orders { orders, next_cursor: None }))
+            Ok(reply(StatusCode::OK, &Orders { orders, next_cursor: next.map(|next| next.to_string()) }))
         }
         other => Err(refusal(other)),
     }
