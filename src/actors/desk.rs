@@ -95,7 +95,7 @@ impl Reloaded {
     fn fault(&self) -> Option<String> {
         match self {
             Self::Faulty(faults) => {
-                let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+                let faults: Vec<String> = faults.iter().map(Fault::in_one_line).collect();
                 Some(faults.join("; "))
             }
             // Nothing will ever change in a closed activity: its file may say what it likes.
@@ -180,7 +180,7 @@ impl Desk {
         let reading = actix_web::web::block(move || catalog::read_all(&dir)).await;
         let reading = reading.expect("the pool of blocking threads outlives the listeners");
         if !dry_run {
-            let strays = reading.faults.iter().map(|fault| format!("catalog: {fault}")).collect();
+            let strays = reading.faults.iter().map(|fault| format!("catalog: {}", fault.in_one_line())).collect();
             self.0.router.readiness().set_catalog_strays(strays);
         }
         let mut reloaded = Vec::with_capacity(reading.entries.len());

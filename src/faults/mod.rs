@@ -64,6 +64,22 @@ impl Fault {
             (At::Nowhere, None) => String::new(),
         }
     }
+
+    /// The name of the file it stands in, without the directories above: for readers who need not know where it lies.
+    #[must_use]
+    pub fn file_name(&self) -> Option<String> {
+        self.file.as_ref()?.file_name().map(|name| name.to_string_lossy().into_owned())
+    }
+
+    /// The fault and its mend on one line, for replies and logs; of the file only its name.
+    #[must_use]
+    pub fn in_one_line(&self) -> String {
+        let file = self.file_name().map(|name| Arc::from(Path::new(&name)));
+        let place = Self { file, ..self.clone() }.place();
+        let parts = [place.as_str(), &self.path].into_iter().filter(|part| !part.is_empty());
+        let before: String = parts.map(|part| format!("{part}: ")).collect();
+        format!("{before}{} ({})", self.what, self.mend)
+    }
 }
 
 impl fmt::Display for Fault {

@@ -33,7 +33,9 @@ async fn page(request: HttpRequest) -> Reply {
         let config = Config::from("/openapi.json");
         // The page's default shows every description to a validator on the Internet.
         let config = config.validator_url("none");
-        Arc::new(config.doc_expansion("list").default_models_expand_depth(0).persist_authorization(true).filter(true))
+        // Nor is there another description to be explored: no bar at the top.
+        let config = config.use_base_layout().deep_linking(true).doc_expansion("list");
+        Arc::new(config.default_models_expand_depth(0).persist_authorization(true))
     });
     let file = request.match_info().get("file").unwrap_or_default();
     match utoipa_swagger_ui::serve(file, Arc::clone(&CONFIG)) {

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use crate::actors::ask::Reason;
 use crate::actors::{Refused, Unavailable};
 use crate::domain::Refusal;
-use crate::faults::Fault;
+use crate::faults::{At, Fault};
 
 /// Seconds after which a client may ask again where a queue was full: long enough to let it drain.
 const RETRY_AFTER_S: u64 = 1;
@@ -141,11 +141,11 @@ impl Problem {
     /// A definition with all its faults.
     pub fn invalid_definition(faults: &[Fault]) -> Self {
         let detail = match faults {
-            [one] => format!("{}: {}; {}", one.path, one.what, one.mend),
+            [one] => one.in_one_line(),
             many => format!("the definition has {} faults; see errors", many.len()),
         };
         let problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_definition", detail);
-        problem.with("errors", json!(faults))
+        problem.with("errors", faults.iter().map(error).collect())
     }
 
     /// The server cannot take it now.
@@ -258,6 +258,18 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.code, self.detail)
     }
+}
+
+/// One fault of a definition: `path`, `what` and `mend`, and in a file of the catalogue `file` and `line`.
+fn error(fault: &Fault) -> Value {
+    let mut error = json!(fault);
+    if let Some(file) = fault.file_name() {
+        error["file"] = json!(file);
+    }
+    if let At::Line(line) = fault.at {
+        error["line"] = json!(line);
+    }
+    error
 }
 
 /// What a handler returns as an error; the [`envelope`](super::envelope) makes the response, since it knows the

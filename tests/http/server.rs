@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Once, mpsc};
+use std::sync::{Arc, Mutex, Once, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use doorbuster::actors::{Desk, Readiness, Router};
+use doorbuster::actors::Readiness;
 use doorbuster::cli::process::{self, Front, Process};
 use doorbuster::cli::token;
 use doorbuster::clock::Clock;
@@ -53,12 +53,10 @@ pub struct Server {
     pub disk: MemoryDisk,
     pub gate: Gate,
     pub readiness: Readiness,
-    pub actors: Option<(Router, Desk)>,
     pub dir: TempDir,
-    pub faults: mpsc::Receiver<String>,
+    faults: Mutex<mpsc::Receiver<String>>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
-    is_faulty: bool,
 }
 
 /// What the server's thread tells when it is up.
@@ -66,7 +64,6 @@ struct Up {
     shopper: std::net::SocketAddr,
     operator: std::net::SocketAddr,
     readiness: Readiness,
-    actors: Option<(Router, Desk)>,
 }
 
 impl Server {
@@ -118,12 +115,10 @@ impl Server {
             disk: settings.disk,
             gate: settings.gate,
             readiness: up.readiness,
-            actors: up.actors,
             dir,
-            faults,
+            faults: Mutex::new(faults),
             stop: Some(stop),
             thread: Some(thread.expect("a thread can be started")),
-            is_faulty: false,
         }
     }
 
@@ -178,10 +173,9 @@ impl Server {
         line.map(|value| value.parse().expect("a number"))
     }
 
-    /// Says that this server's journal has failed on purpose, so that it cannot be closed cleanly.
-    pub fn expect_a_fault(&mut self) -> String {
-        self.is_faulty = true;
-        self.faults.recv_timeout(Duration::from_secs(20)).expect("on_fault is told")
+    /// Waits until the journal has failed, and gives what `on_fault` was told.
+    pub fn expect_a_fault(&self) -> String {
+        self.faults.lock().expect("not poisoned").recv_timeout(Duration::from_secs(20)).expect("on_fault is told")
     }
 
     /// Stops the server and audits its journal: every invariant holds, and something was checked.
@@ -263,9 +257,8 @@ impl Run {
             let process = Process::open(&self.config, &front.state, journal, recovered, self.clock, on_fault).await;
             opened = Some(process.expect("a thread can be started"));
         }
-        let actors = opened.as_ref().map(|process| (process.house.router.clone(), process.house.desk.clone()));
         let readiness = front.state.readiness.clone();
-        up.send(Up { shopper, operator, readiness, actors }).expect("the test waits");
+        up.send(Up { shopper, operator, readiness }).expect("the test waits");
         // A server that is dropped without a word stops as well.
         let _ = stopped.await;
         drain.stop().await;

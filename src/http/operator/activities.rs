@@ -20,7 +20,7 @@ use crate::http::view::{ChangeReport, Standing, StandingPage, reply};
 use crate::ids::ActivityId;
 
 /// Definitions with version and state, by their ids
-#[utoipa::path(get, path = "/admin/v1/activities", tag = "operator", security(("jwt" = [])),
+#[utoipa::path(get, path = "/admin/v1/activities", operation_id = "list_definitions", tag = "operator", security(("jwt" = [])),
     params(("kind" = Option<String>, Query, description = "`flash_sale` or `red_packet`"),
         ("state" = Option<String>, Query, description = "`scheduled`, `running`, `paused` or `ended`"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "entries of a page; 100 by default"),
@@ -35,7 +35,7 @@ pub async fn activities(request: HttpRequest, state: Data<State>) -> Reply {
 }
 
 /// One definition with version and state
-#[utoipa::path(get, path = "/admin/v1/activities/{activity_id}", tag = "operator", security(("jwt" = [])),
+#[utoipa::path(get, path = "/admin/v1/activities/{activity_id}", operation_id = "definition", tag = "operator", security(("jwt" = [])),
     params(("activity_id" = String, Path, example = "1001")),
     responses((status = 200, body = Standing, description = "the definition",
             headers(("ETag" = String, description = "the version, for `If-Match`"))),

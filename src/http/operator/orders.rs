@@ -15,7 +15,7 @@ use crate::http::view::{Order, Orders, reply};
 use crate::ids::{ActivityId, OrderId, UserId};
 
 /// Anybody's order
-#[utoipa::path(get, path = "/admin/v1/orders/{order_id}", tag = "operator", security(("jwt" = [])),
+#[utoipa::path(get, path = "/admin/v1/orders/{order_id}", operation_id = "look_up_order", tag = "operator", security(("jwt" = [])),
     params(("order_id" = String, Path, example = "68719476737")),
     responses((status = 200, body = Order, description = "the order, with its `user_id`"),
         (status = 400, description = "`malformed_request`"), (status = 404, description = "`order_not_found`")))]
@@ -51,7 +51,7 @@ enum WantedState {
 /// An activity's orders, oldest first
 ///
 /// A page may be short and still have a next one: `next_cursor` is `null` at the end and only there.
-#[utoipa::path(get, path = "/admin/v1/activities/{activity_id}/orders", tag = "operator", security(("jwt" = [])),
+#[utoipa::path(get, path = "/admin/v1/activities/{activity_id}/orders", operation_id = "look_up_orders", tag = "operator", security(("jwt" = [])),
     params(("activity_id" = String, Path, example = "1001"),
         ("user_id" = Option<String>, Query, description = "only this user's"),
         ("state" = Option<String>, Query, description = "`held`, `paid`, `cancelled`, `expired` or `refunded`"),

@@ -16,7 +16,7 @@ use crate::http::state::State;
 use crate::http::view::{Order, Orders, reply};
 use crate::ids::{ActivityId, OrderId};
 
-/// Buy
+/// Buy: hold units until they are paid
 ///
 /// Success is on disk before this is answered. With an `Idempotency-Key` the same request may be sent again: it is
 /// answered 200 with `Idempotent-Replayed: true` and the order as it stands now, in every state of the activity; with

@@ -124,6 +124,6 @@ impl EntryFault {
 
     /// What is wrong beside the activities, such as a file that names none.
     pub fn of_stray(stray: &Fault) -> Self {
-        Self { activity_id: None, code: "invalid_definition", detail: stray.to_string(), errors: None }
+        Self { activity_id: None, code: "invalid_definition", detail: stray.in_one_line(), errors: None }
     }
 }

@@ -1,0 +1,188 @@
+//! Many at once: no unit is sold twice, none is left over, each key makes one order; also while operators raise and
+//! lower the stock. At the end of each test the auditor reads the journal.
+
+mod http;
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Barrier, Mutex};
+
+use doorbuster::domain::audit::Id;
+use http::{ORDERS, Reply, SALE, Server, connect, get, post, put, sale_with, wish};
+use serde_json::{Value, json};
+
+/// Lets `count` askers go at one instant, each over a connection of its own.
+fn at_once(count: u64, ask: impl Fn(u64) -> Reply + Sync) -> Vec<Reply> {
+    let start = Barrier::new(usize::try_from(count).expect("small"));
+    std::thread::scope(|scope| {
+        let ask = |n| {
+            start.wait();
+            ask(n)
+        };
+        let askers: Vec<_> = (0..count).map(|n| scope.spawn(move || ask(n))).collect();
+        askers.into_iter().map(|asker| asker.join().expect("an asker")).collect()
+    })
+}
+
+fn ids(replies: &[Reply]) -> BTreeSet<String> {
+    replies.iter().map(|reply| reply.json()["order_id"].as_str().expect("an id").to_owned()).collect()
+}
+
+fn with_status(replies: &[Reply], status: u16) -> usize {
+    replies.iter().filter(|reply| reply.status == status).count()
+}
+
+#[test]
+fn two_hundred_want_ten() {
+    let server = Server::selling(10);
+    let replies = at_once(200, |user| {
+        let request = post(ORDERS).json(&wish(1));
+        server.shopper(user, if user % 2 == 0 { request.key("k") } else { request })
+    });
+    assert_eq!((with_status(&replies, 201), with_status(&replies, 409)), (10, 190));
+    let sold: Vec<Reply> = replies.iter().filter(|reply| reply.status == 201).cloned().collect();
+    assert_eq!(ids(&sold).len(), 10);
+    let slots: BTreeSet<String> = sold.iter().map(|reply| reply.json()["slots"].to_string()).collect();
+    assert_eq!(slots.len(), 10, "each a unit of its own");
+    replies.iter().filter(|reply| reply.status != 201).for_each(|reply| _ = reply.problem(409, "sold_out"));
+    server.stop_and_audit();
+}
+
+#[test]
+fn one_key_at_once_makes_one_order() {
+    let server = Server::selling(100);
+    let replies = at_once(100, |_| server.shopper(7, post(ORDERS).key("k").json(&wish(1))));
+    assert_eq!((with_status(&replies, 201), with_status(&replies, 200), ids(&replies).len()), (1, 99, 1));
+    let replies = at_once(50, |n| {
+        let stock = post(&format!("{SALE}/stock")).json(&json!({ "sku_id": "2001", "add": 1 }));
+        server.operator(stock.key(if n % 2 == 0 { "even" } else { "odd" }))
+    });
+    let repeated = replies.iter().filter(|reply| reply.header("idempotent-replayed").is_some()).count();
+    assert_eq!((with_status(&replies, 200), repeated), (50, 48));
+    assert_eq!(server.stats()["skus"][0]["stock"], 102);
+    server.stop_and_audit();
+}
+
+#[test]
+fn one_user_at_once_gets_the_limit_and_no_more() {
+    let server = Server::empty();
+    server.operator(put(SALE, &sale_with(100, json!({ "per_user_limit": 3 })))).ok(201);
+    let replies = at_once(60, |_| server.shopper(7, post(ORDERS).json(&wish(1))));
+    assert_eq!((with_status(&replies, 201), with_status(&replies, 409)), (3, 57));
+    for reply in replies.iter().filter(|reply| reply.status == 409) {
+        let held = reply.problem(409, "limit_reached")["order_ids"].as_array().expect("a list").len();
+        assert_eq!(held, 3);
+    }
+    server.stop_and_audit();
+}
+
+#[test]
+fn cancels_and_repeats_race_to_one_end() {
+    let server = Server::selling(1);
+    let order = server.shopper(7, post(ORDERS).key("k").json(&wish(1))).ok(201);
+    let id = order["order_id"].as_str().expect("an id").to_owned();
+    let replies = at_once(100, |n| match n % 3 {
+        0 => server.shopper(7, post(&format!("/v1/orders/{id}/cancel"))),
+        1 => server.shopper(7, post(&format!("/v1/orders/{id}/cancel")).key("c")),
+        _ => server.shopper(7, post(ORDERS).key("k").json(&wish(1))),
+    });
+    assert_eq!((with_status(&replies, 200), ids(&replies)), (100, BTreeSet::from([id])));
+    assert_eq!(
+        server.stats()["skus"][0],
+        json!({ "sku_id": "2001", "stock": 1, "available": 1, "held": 0, "sold": 0 })
+    );
+    server.stop_and_audit();
+}
+
+#[test]
+fn definitions_race_and_one_of_each_version_wins() {
+    let server = Server::empty();
+    let replies = at_once(20, |n| server.operator(put(SALE, &sale_with(10, json!({ "title": format!("t{n}") })))));
+    assert_eq!((with_status(&replies, 201), with_status(&replies, 200)), (1, 19));
+    let versions: BTreeSet<u64> = replies.iter().filter_map(|reply| reply.json()["version"].as_u64()).collect();
+    assert_eq!(versions, (1..=20).collect());
+    let insisting =
+        |n: u64| put(SALE, &sale_with(10, json!({ "title": format!("u{n}") }))).header("If-Match", "\"20\"");
+    let replies = at_once(20, |n| server.operator(insisting(n)));
+    assert_eq!((with_status(&replies, 200), with_status(&replies, 412)), (1, 19));
+    server.stop_and_audit();
+}
+
+/// Operators raise and lower the stock in three ways while a crowd buys and cancels: at the end every unit is accounted
+/// for, and the stock is what the operators' own sums say.
+#[test]
+fn the_stock_moves_under_a_buying_crowd_and_adds_up() {
+    let server = Server::empty();
+    server.operator(put(SALE, &sale_with(50, json!({ "per_user_limit": 2 })))).ok(201);
+    let (expected, is_over) = (AtomicI64::new(50), AtomicBool::new(false));
+    let accepted = Mutex::new(Vec::<Value>::new());
+    std::thread::scope(|scope| {
+        let (server, expected, is_over, accepted) = (&server, &expected, &is_over, &accepted);
+        let crowd: Vec<_> = (0..8_u64)
+            .map(|lane| {
+                scope.spawn(move || {
+                    let mut client = connect(server.shopper);
+                    for n in 0..250 {
+                        let user = lane * 1_000 + n;
+                        let token = server.token(user, None);
+                        let request = post(ORDERS).json(&wish(1 + n % 2)).token(&token);
+                        let reply = client.ask(&if n % 3 == 0 { request.key("k") } else { request });
+                        if reply.status != 201 {
+                            reply.problem(409, "sold_out");
+                            continue;
+                        }
+                        let order = reply.ok(201);
+                        if n % 4 == 0 {
+                            let id = order["order_id"].as_str().expect("an id");
+                            client.ask(&post(&format!("/v1/orders/{id}/cancel")).token(&token)).ok(200);
+                        }
+                        accepted.lock().expect("not poisoned").push(order);
+                    }
+                })
+            })
+            .collect();
+        // By difference: each restock counts once whatever happens around it.
+        scope.spawn(move || {
+            let mut n = 0;
+            while !is_over.load(Ordering::SeqCst) {
+                let stock = post(&format!("{SALE}/stock")).json(&json!({ "sku_id": "2001", "add": 3 }));
+                server.operator(stock.clone().key(&format!("r{n}"))).ok(200);
+                server.operator(stock.key(&format!("r{n}"))).ok(200);
+                expected.fetch_add(3, Ordering::SeqCst);
+                n += 1;
+            }
+        });
+        // By total, as a person does: read, then PUT what was read with another total, insisting on the version.
+        scope.spawn(move || {
+            let mut n = 0_i64;
+            while !is_over.load(Ordering::SeqCst) {
+                let read = server.operator(get(SALE));
+                let stock = read.ok(200)["skus"][0]["stock"].as_i64().expect("a number");
+                let wanted = if n % 2 == 0 { stock - 4 } else { stock + 2 };
+                let definition =
+                    sale_with(u32::try_from(wanted.max(0)).expect("small"), json!({ "per_user_limit": 2 }));
+                let tag = read.header("etag").expect("a version");
+                let reply = server.operator(put(SALE, &definition).header("If-Match", tag));
+                match reply.status {
+                    200 => _ = expected.fetch_add(wanted.max(0) - stock, Ordering::SeqCst),
+                    412 => _ = reply.problem(412, "version_conflict"),
+                    _ => {
+                        let problem = reply.problem(422, "invalid_definition");
+                        assert!(problem["largest_reduction"].as_u64().is_some_and(|most| most < 4), "{problem}");
+                    }
+                }
+                n += 1;
+            }
+        });
+        crowd.into_iter().for_each(|lane| lane.join().expect("a lane"));
+        is_over.store(true, Ordering::SeqCst);
+    });
+    let accepted = accepted.into_inner().expect("not poisoned");
+    let stats = server.stats();
+    assert_eq!(stats["skus"][0]["stock"], expected.load(Ordering::SeqCst), "the operators' own sum");
+    assert_eq!(stats["accepted"], accepted.len());
+    let distinct: BTreeSet<&str> = accepted.iter().filter_map(|order| order["order_id"].as_str()).collect();
+    assert_eq!(distinct.len(), accepted.len(), "every acceptance is an order of its own");
+    let auditor = server.stop_and_audit();
+    assert!(auditor.report().finding(Id::S2).is_some_and(|slots| slots.checked > 100), "and each slot is one unit's");
+}
