@@ -113,7 +113,7 @@ pub fn audit(config: &Config, acks_file: Option<&Path>) -> anyhow::Result<Report
 }
 
 /// Which invariant an error of the journal breaks; `None` where it only could not be read.
-fn invariant_of(error: &persist::Error) -> Option<Id> {
+pub(super) fn invariant_of(error: &persist::Error) -> Option<Id> {
     use persist::Error as E;
     match error {
         E::Missing { .. } => Some(Id::J1),

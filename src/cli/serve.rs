@@ -4,8 +4,9 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use actix_web::rt::signal::unix::{SignalKind, signal};
+use actix_web::rt::signal::unix::{Signal, SignalKind, signal};
 
+use super::audit::invariant_of;
 use super::exit;
 use super::process::{self, Error, Front, Process};
 use crate::clock::Clock;
@@ -34,29 +35,41 @@ pub fn run(config_file: &Path) -> u8 {
     match actix_web::rt::System::new().block_on(serve(&config, started)) {
         Ok(()) => exit::OK,
         Err(error @ (Error::Auth(_) | Error::Listen(_))) => told(&error, exit::FAULTY),
+        Err(Error::Journal(error)) if !is_damage(&error) => told(&error, exit::CANNOT),
         Err(error @ (Error::Journal(_) | Error::Unfit(_))) => told(&error, exit::DAMAGED),
+        Err(error @ Error::Close(_)) => told(&error, exit::JOURNAL_FAULT),
     }
 }
 
+/// Whether the journal itself is at fault. A full disk, a thread or a descriptor that is not to be had passes.
+fn is_damage(error: &persist::Error) -> bool {
+    matches!(error, persist::Error::Refused { .. }) || invariant_of(error).is_some()
+}
+
 fn told(error: &dyn std::error::Error, code: u8) -> u8 {
-    eprintln!("doorbuster: {error}");
+    // Where even that cannot be written the exit code still says it.
+    let _told = writeln!(std::io::stderr(), "doorbuster: {error}");
     code
 }
 
 async fn serve(config: &Config, started: UnixMillis) -> Result<(), Error> {
+    // First of all: the first process of a container is not ended by a signal that it does not catch.
+    let mut stop = Stop::catch()?;
     let front = Front::bind(config, format!("{:x}{:04x}", started.0, std::process::id() & 0xffff))?;
     let (shopper, operator, drain) = (front.bound.shopper, front.bound.operator, front.bound.drain());
     tracing::info!(%shopper, %operator, "listening; recovering");
     let listeners = actix::spawn(front.bound.serve());
 
     let data_dir = config.data_dir.clone();
-    let opened = actix_web::web::block(move || {
+    let opening = actix_web::web::block(move || {
         let journal = persist::open(&data_dir)?;
         let recovered = process::recover(&journal)?;
         Ok::<_, Error>((journal, recovered))
-    })
-    .await
-    .expect("the pool of blocking threads outlives the start");
+    });
+    let opened = tokio::select! {
+        opened = opening => opened.expect("the pool of blocking threads outlives the start"),
+        _ = stop.asked() => stop_in_recovery(),
+    };
     let (journal, recovered) = opened?;
     let clock = process::clock(recovered.last_at_ms);
     let shards = recovered.sales.len();
@@ -64,7 +77,7 @@ async fn serve(config: &Config, started: UnixMillis) -> Result<(), Error> {
     let took_ms = process.clock.now_ms().0.saturating_sub(started.0);
     tracing::info!(shards, took_ms, "ready");
 
-    let asked_politely = wait_for_signal().await?;
+    let asked_politely = stop.asked().await;
     tracing::info!("draining");
     front.state.readiness.draining();
     if asked_politely {
@@ -73,7 +86,7 @@ async fn serve(config: &Config, started: UnixMillis) -> Result<(), Error> {
     drain.stop().await;
     // The listeners have ended because they were told to; what they would say is said already.
     let _ended = listeners.await;
-    let tail = process.close()?;
+    let tail = process.close().map_err(Error::Close)?;
     tracing::info!(events = %tail.seq, "stopped; everything is durable");
     Ok(())
 }
@@ -91,12 +104,28 @@ fn stop_at_once(error: persist::Error) {
     std::process::exit(i32::from(exit::JOURNAL_FAULT));
 }
 
-/// Waits for SIGTERM (`true`) or Ctrl-C (`false`: a person waits, so there is no delay for load balancers).
-async fn wait_for_signal() -> std::io::Result<bool> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => Ok(true),
-        _ = interrupt.recv() => Ok(false),
+/// Recovery cannot be called off, and need not be waited for: wherever it is, the next start begins anew, as after a kill.
+fn stop_in_recovery() -> ! {
+    tracing::info!("stopped while recovering; the next start begins the recovery anew");
+    std::process::exit(i32::from(exit::OK))
+}
+
+/// The signals that ask the process to stop.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn catch() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for SIGTERM (`true`) or Ctrl-C (`false`: a person waits, so there is no delay for load balancers).
+    async fn asked(&mut self) -> bool {
+        tokio::select! {
+            _ = self.terminate.recv() => true,
+            _ = self.interrupt.recv() => false,
+        }
     }
 }

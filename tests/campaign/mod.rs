@@ -110,7 +110,11 @@ pub fn play(script: &Script) -> Outcome {
 
     let stats = stage.stats();
     assert_eq!(stats.stock, operator.stock, "every change of the operator took effect once, and none other did");
-    if dice.one_in(2) { server.kill() } else { server.stop() }
+    if dice.one_in(2) {
+        server.kill()
+    } else {
+        server.stop()
+    }
     stage.assert_audit_holds(true);
     outcome.audits += 1;
     let books = Books::read(&stage);

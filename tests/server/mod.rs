@@ -11,9 +11,9 @@ mod stage;
 use std::thread;
 use std::time::{Duration, Instant};
 
-pub use http::{Reply, request};
+pub use http::{Reply, bytes, connect, request};
 pub use process::Server;
-pub use stage::{ACTIVITY, Ended, SECRET, SKU, Sale, Stage, Stats};
+pub use stage::{ACTIVITY, Ended, SECRET, SKU, Sale, Stage, Stats, order_body, order_path};
 
 /// How long anything may take that is expected to happen: generous, for a loaded machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);

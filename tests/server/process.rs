@@ -31,6 +31,11 @@ impl Server {
         Self { child: Some(child), log }
     }
 
+    /// Takes over a server that the caller started.
+    pub fn of(child: Child, stage: &Stage) -> Self {
+        Self { child: Some(child), log: stage.path("server.log") }
+    }
+
     /// Starts the server and waits until it is ready.
     pub fn start(stage: &Stage) -> Self {
         let mut server = Self::spawn(stage);
