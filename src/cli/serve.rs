@@ -44,6 +44,7 @@ pub fn run(config_file: &Path) -> u8 {
         Err(error @ (Error::Auth(_) | Error::Listen(_))) => told(&error, exit::FAULTY),
         Err(Error::Journal(error)) if !error.is_damage() => told(&error, exit::CANNOT),
         Err(error @ (Error::Journal(_) | Error::Unfit(_))) => told(&error, exit::DAMAGED),
+        Err(error @ Error::Close(_)) => told(&error, exit::JOURNAL_FAULT),
     }
 }
 
@@ -65,7 +66,8 @@ fn fit_descriptors(config: &mut Config) {
 }
 
 fn told(error: &dyn std::error::Error, code: u8) -> u8 {
-    eprintln!("doorbuster: {error}");
+    // Where even that cannot be written the exit code still says it.
+    let _told = writeln!(std::io::stderr(), "doorbuster: {error}");
     code
 }
 
@@ -112,7 +114,7 @@ async fn serve(config: &Config, started: UnixMillis) -> Result<(), Error> {
     drain.stop().await;
     // They have ended because they were told to; what they would say is said already.
     let _ended = listeners.await;
-    let tail = process.close()?;
+    let tail = process.close().map_err(Error::Close)?;
     tracing::info!(events = %tail.seq, "stopped; everything is durable");
     Ok(())
 }
