@@ -150,7 +150,9 @@ fn a_start_reloads_and_readyz_names_what_it_skipped() {
         ..Settings::default()
     };
     let server = Server::start(settings);
-    let ready = server.stranger(get("/readyz")).ok(200);
+    let public = server.stranger(get("/readyz")).ok(200)["reasons"].to_string();
+    assert!(public.contains("2 faults") && !public.contains("toml"), "the public learns no more: {public}");
+    let ready = server.operator(get("/readyz")).ok(200);
     assert_eq!(
         (&ready["status"], &ready["durability"], ready.get("mysql")),
         (&json!("degraded"), &json!("fsync"), None)
