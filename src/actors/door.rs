@@ -16,6 +16,8 @@ pub(super) struct Door {
     pub activity_id: ActivityId,
     pub shard: ShardId,
     card: ArcSwap<Card>,
+    /// When the next hold runs out; the end of time where none is held. From then on the counts are out of date.
+    next_deadline_ms: AtomicU64,
     /// Refusals that were given here, at the door.
     pub refused: DoorRefusals,
 }
@@ -41,7 +43,25 @@ pub(super) struct DoorRefusals {
 
 impl Door {
     pub fn new(activity_id: ActivityId, shard: ShardId, card: Card) -> Self {
-        Self { activity_id, shard, card: ArcSwap::from_pointee(card), refused: DoorRefusals::default() }
+        // Until its actor has started, everything goes to the actor.
+        let next_deadline_ms = AtomicU64::new(0);
+        Self {
+            activity_id,
+            shard,
+            card: ArcSwap::from_pointee(card),
+            next_deadline_ms,
+            refused: DoorRefusals::default(),
+        }
+    }
+
+    /// Shows when the next hold runs out.
+    pub fn show_deadline(&self, next: Option<UnixMillis>) {
+        self.next_deadline_ms.store(next.map_or(u64::MAX, |next| next.0), Ordering::SeqCst);
+    }
+
+    /// Whether the counts of free units are those of this instant: no hold has run out that is not released yet.
+    pub fn is_current(&self, now_ms: UnixMillis) -> bool {
+        now_ms.0 < self.next_deadline_ms.load(Ordering::SeqCst)
     }
 
     pub fn card(&self) -> arc_swap::Guard<Arc<Card>> {

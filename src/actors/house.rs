@@ -12,7 +12,6 @@ use super::router::{Entrance, Router};
 use super::shard::{Shard, Shared};
 use crate::clock::Clock;
 use crate::domain::Sale;
-use crate::ids::ActivityId;
 use crate::persist::Handle;
 
 /// What a process's actors need.
@@ -82,16 +81,6 @@ impl House {
             nursery.start(sale);
         }
         Self { router, desk: desk.with(nursery), arbiters }
-    }
-
-    /// Waits until every shard has started, and with that released what lapsed while the process was down: a door must
-    /// not say `sold_out` for units that nobody holds any more.
-    pub async fn settle(&self) {
-        let everything = self.router.list(ActivityId(0), |_| true, usize::MAX);
-        for listing in everything {
-            // Whatever it answers, it has started by then.
-            let _sale = self.router.ask_as_server(listing.activity_id).await;
-        }
     }
 
     /// Stops the arbiters and waits for them: after this no actor submits anything.

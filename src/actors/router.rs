@@ -123,22 +123,13 @@ impl Router {
     /// Brings an operator's change to the shard of an activity. Unlike a shopper it waits for room in the mailbox: in
     /// the middle of a rush a pause must get through.
     pub(super) async fn change(&self, activity_id: ActivityId, operation: Operation) -> Answer {
-        self.wait(activity_id, Question::Change(operation)).await
-    }
-
-    /// Asks a shard for its numbers, waiting for room in its mailbox.
-    pub(super) async fn ask_as_server(&self, activity_id: ActivityId) -> Answer {
-        self.wait(activity_id, Question::Sale).await
-    }
-
-    async fn wait(&self, activity_id: ActivityId, question: Question) -> Answer {
         let entrance = self.0.entrances.get(&activity_id).map(|entrance| Arc::clone(&entrance));
         let Some(entrance) = entrance else {
             return self.refuse(Reason::ActivityNotFound).answer().await;
         };
         let (reply, receiver) = oneshot::channel();
         // Where the actor is gone the process is stopping; see `Asked::answer`.
-        let _gone = entrance.shard.send(Ask { question, reply }).await;
+        let _gone = entrance.shard.send(Ask { question: Question::Change(operation), reply }).await;
         Asked::Later(receiver).answer().await
     }
 
@@ -222,7 +213,7 @@ fn refusal_at_door(door: &Door, command: &PlaceOrder, at_ms: UnixMillis) -> Opti
             (Refusal::NotStarted { starts_at_ms }, &door.refused.not_started)
         }
         Phase::Ended => (Refusal::Ended, &door.refused.ended),
-        Phase::Running if card.is_sold_out(&command.sku, command.quantity) => {
+        Phase::Running if door.is_current(at_ms) && card.is_sold_out(&command.sku, command.quantity) => {
             (Refusal::SoldOut, &door.refused.sold_out)
         }
         Phase::Running | Phase::Paused => return None,

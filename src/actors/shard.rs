@@ -250,6 +250,7 @@ impl Shard {
     /// Sets the timer for the next deadline, unless it stands already.
     fn arm(&mut self, ctx: &mut Context<Self>) {
         let next = self.state.next_deadline();
+        self.door.show_deadline(next);
         if self.timer.as_ref().map(|(at, _)| *at) == next {
             return;
         }
