@@ -19,6 +19,8 @@ pub fn log_to_stderr(json: bool, level: &str) {
         .unwrap_or_else(|_| EnvFilter::new(format!("{level},actix_server=warn,sled=warn")));
     let colours = std::io::stderr().is_terminal();
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
+    // Nobody reads the log any more: telling stderr so would panic, in whichever actor logs next.
+    let logs = logs.log_internal_errors(false);
     // A second set-up in one process (tests) keeps the first.
     let _set = if json { logs.json().try_init() } else { logs.with_target(false).try_init() };
 }

@@ -10,5 +10,5 @@ pub const CANNOT: u8 = 2;
 pub const LOCKED: u8 = 3;
 /// The journal does not add up, and the server refused to start on it.
 pub const DAMAGED: u8 = 4;
-/// The journal failed while the server ran: it stopped without acknowledging anything further.
+/// The journal failed while the server ran or stopped: nothing was acknowledged that is not kept.
 pub const JOURNAL_FAULT: u8 = 5;

@@ -37,6 +37,11 @@ pub enum Error {
     /// The journal cannot be used.
     #[error("{0}")]
     Journal(#[from] persist::Error),
+    /// The stop was not clean.
+    #[error(
+        "the journal could not be closed cleanly: {0}. Every acknowledged order is kept; the next start checks it all"
+    )]
+    Close(#[source] persist::Error),
     /// The journal is whole and holds an event that cannot be.
     #[error("{0}")]
     Unfit(#[from] recovery::Unfit),

@@ -15,6 +15,8 @@ const CONFIG: &str = include_str!("../../samples/doorbuster.toml");
 const CATALOG: &str = include_str!("../../samples/catalog/1001.toml");
 const SHOPPER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const OPERATOR: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8081);
+/// The demo tells the story; its server speaks only of trouble.
+const LOG_LEVEL: &str = "DOORBUSTER_LOG__LEVEL";
 /// How long a server of the demo's size may take to be ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
@@ -69,7 +71,9 @@ impl Scene {
 
     fn launch(&self) -> anyhow::Result<Server> {
         let program = std::env::current_exe().context("finding this program's file")?;
-        Ok(Server(Some(Command::new(program).arg("serve").arg("--config").arg(&self.config).spawn()?)))
+        Ok(Server(Some(
+            Command::new(program).arg("serve").arg("--config").arg(&self.config).env(LOG_LEVEL, "warn").spawn()?,
+        )))
     }
 
     fn is_ready(&self) -> bool {

@@ -16,13 +16,15 @@ use crate::ids::UnixMillis;
 use crate::persist::{self, DataDirLock};
 use crate::telemetry::log_to_stderr;
 
+/// Descriptors kept for everything but connections: the journal, listeners, pollers, logs, the catalogue.
+const OWN_DESCRIPTORS: usize = 256;
 /// How long a failed process may take to say why before it ends without words.
 const LAST_WORDS_WAIT: Duration = Duration::from_secs(1);
 
 /// Runs until a signal; gives the exit code, see [`exit`].
 #[must_use]
 pub fn run(config_file: &Path) -> u8 {
-    let config = match config::load(config_file, std::env::vars_os()) {
+    let mut config = match config::load(config_file, std::env::vars_os()) {
         Ok(config) => config,
         Err(faults) => {
             faults.iter().for_each(|fault| eprintln!("{fault}"));
@@ -36,31 +38,36 @@ pub fn run(config_file: &Path) -> u8 {
         Err(error @ persist::Error::Locked { .. }) => return told(&error, exit::LOCKED),
         Err(error) => return told(&error, exit::CANNOT),
     };
-    raise_descriptors(&config);
+    fit_descriptors(&mut config);
     match actix_web::rt::System::new().block_on(serve(&config, started)) {
         Ok(()) => exit::OK,
         Err(error @ (Error::Auth(_) | Error::Listen(_))) => told(&error, exit::FAULTY),
         Err(Error::Journal(error)) if !error.is_damage() => told(&error, exit::CANNOT),
         Err(error @ (Error::Journal(_) | Error::Unfit(_))) => told(&error, exit::DAMAGED),
+        Err(error @ Error::Close(_)) => told(&error, exit::JOURNAL_FAULT),
     }
 }
 
-/// Takes as many file descriptors as the system lets us have, and says so where the configured connections could use
-/// them up: the journal needs none of its own while it runs, but the next connection would wait.
-fn raise_descriptors(config: &Config) {
+/// Takes as many file descriptors as the system lets us have, and lowers the connections to what they are enough for:
+/// beyond that a connection waits to be accepted, and the journal and the catalogue can still open their files.
+fn fit_descriptors(config: &mut Config) {
     let limit = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
         tracing::warn!(%error, "the limit on open files could not be raised");
     }
-    let wanted = config.limits.connections_max.saturating_mul(config.limits.worker_threads() + 1) as u64;
-    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    if limit < wanted {
-        tracing::warn!(limit, wanted, "fewer files may be open than limits.connections_max allows connections");
+    let open_files_max = getrlimit(Resource::Nofile).current.and_then(|limit| usize::try_from(limit).ok());
+    let for_connections = open_files_max.unwrap_or(usize::MAX).saturating_sub(OWN_DESCRIPTORS);
+    let enough_for = (for_connections / (config.limits.worker_threads() + 1)).max(1);
+    if enough_for < config.limits.connections_max {
+        let wanted = config.limits.connections_max;
+        tracing::info!(open_files_max, wanted, enough_for, "limits.connections_max is lowered to fit the open files");
+        config.limits.connections_max = enough_for;
     }
 }
 
 fn told(error: &dyn std::error::Error, code: u8) -> u8 {
-    eprintln!("doorbuster: {error}");
+    // Where even that cannot be written the exit code still says it.
+    let _told = writeln!(std::io::stderr(), "doorbuster: {error}");
     code
 }
 
@@ -107,7 +114,7 @@ async fn serve(config: &Config, started: UnixMillis) -> Result<(), Error> {
     drain.stop().await;
     // They have ended because they were told to; what they would say is said already.
     let _ended = listeners.await;
-    let tail = process.close()?;
+    let tail = process.close().map_err(Error::Close)?;
     tracing::info!(events = %tail.seq, "stopped; everything is durable");
     Ok(())
 }

@@ -167,6 +167,16 @@ impl Error {
     pub(super) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { doing, path: path.to_owned(), source }
     }
+
+    /// Whether there was no room on the disk: that says nothing of what is on it.
+    pub(super) fn is_lack_of_room(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if is_lack_of_room(source))
+    }
+}
+
+/// See [`Error::is_lack_of_room`].
+pub(super) fn is_lack_of_room(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
 }
 
 /// What is wrong with one record's bytes.

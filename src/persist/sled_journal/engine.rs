@@ -11,6 +11,7 @@ use sled::Db;
 
 use super::layout::{children, make_dir};
 use crate::ids::Seq;
+use crate::persist::error::is_lack_of_room;
 use crate::persist::journal::{Each, Read};
 use crate::persist::writer::panic_message;
 use crate::persist::{Error, Record, Tail};
@@ -195,6 +196,7 @@ fn delete_files(dir: &Path, is_one: impl Fn(&str) -> bool) -> Result<(), Error> 
 fn guarded<T>(doing: &'static str, dir: &Path, call: impl FnOnce() -> sled::Result<T>) -> Result<T, Error> {
     let message = match catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(value)) => return Ok(value),
+        Ok(Err(sled::Error::Io(source))) if is_lack_of_room(&source) => return Err(Error::io(doing, dir)(source)),
         Ok(Err(error)) => error.to_string(),
         Err(panic) => format!("it panicked: {}", panic_message(panic.as_ref())),
     };

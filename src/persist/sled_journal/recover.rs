@@ -82,10 +82,12 @@ fn open_untouched(layout: &Layout, stopped_at: Tail) -> Result<(Engine, Tail), E
 
 /// After any other stop: everything is checked, and on failure once more from the copy.
 fn open_suspect(layout: &Layout, marks: &[Tail]) -> Result<(Engine, Tail), Error> {
-    let refused = |source| Error::Refused {
-        journal: layout.generation.clone(),
-        aside: layout.aside.clone(),
-        source: Box::new(source),
+    let refused = |error: Error| match error {
+        // Says nothing of the journal, and passes: the next start with room goes on from the copy.
+        error if error.is_lack_of_room() => error,
+        error => {
+            Error::Refused { journal: layout.generation.clone(), aside: layout.aside.clone(), source: Box::new(error) }
+        }
     };
     // Where there is only the copy, an earlier start got that far: the engine would begin an empty generation.
     if layout.generation.exists()

@@ -1,0 +1,98 @@
+//! An operator who restocks, redefines, pauses and resumes while the server dies under them. Each change has a key and is
+//! asked for until it is answered, so each must take effect exactly once; what the stock should be is kept here.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::server::{Dice, PATIENCE, Reply, SKU, Stage};
+
+/// The operator.
+pub struct Operator<'a> {
+    stage: &'a Stage,
+    dice: Dice,
+    asked: u64,
+    done: Done,
+}
+
+/// What the operator did.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Done {
+    /// What the stock must be.
+    pub stock: u64,
+    /// Changes made.
+    pub changes: u64,
+    /// Changes that an earlier try had made already.
+    pub replays: u64,
+}
+
+impl<'a> Operator<'a> {
+    pub fn new(stage: &'a Stage, dice: Dice) -> Self {
+        Self { stage, dice, asked: 0, done: Done::default() }
+    }
+
+    /// Works until the sale is over; leaves it resumed.
+    pub fn work(mut self, stock: u64, over: &AtomicBool) -> Done {
+        self.done.stock = stock;
+        while !over.load(Ordering::SeqCst) {
+            match self.dice.below(10) {
+                0..4 => self.restock(),
+                4..8 => self.redefine(),
+                8 => {
+                    self.change("POST", "/pause", "");
+                    self.change("POST", "/resume", "");
+                }
+                _ => self.change("POST", "/reload", ""),
+            }
+            // People do not hammer; nothing waits for this.
+            thread::sleep(Duration::from_millis(5 + self.dice.below(40)));
+        }
+        self.done
+    }
+
+    fn restock(&mut self) {
+        let add = 1 + self.dice.below(3);
+        self.change("POST", "/stock", &format!("{{\"sku_id\":\"{SKU}\",\"add\":{add}}}"));
+        self.done.stock += add;
+    }
+
+    /// Puts the stock a little up or down. Down is refused where not as many units are free.
+    fn redefine(&mut self) {
+        let (before, by) = (self.done.stock, self.dice.below(7));
+        let stock = (before + by).saturating_sub(3).max(1);
+        let reply = self.ask("PUT", "", &self.stage.definition(stock));
+        match reply.status {
+            200 => {
+                self.count(&reply);
+                self.done.stock = stock;
+            }
+            422 if stock < before => {}
+            _ => panic!("a PUT of stock {stock} after {before} was answered {reply:?}"),
+        }
+    }
+
+    fn change(&mut self, method: &str, path: &str, body: &str) {
+        let reply = self.ask(method, path, body);
+        assert_eq!(reply.status, 200, "{method} {path}: {reply:?}");
+        self.count(&reply);
+    }
+
+    fn count(&mut self, reply: &Reply) {
+        self.done.changes += 1;
+        self.done.replays += u64::from(reply.header("Idempotent-Replayed").is_some());
+    }
+
+    /// Asks with a fresh key until the server says something.
+    fn ask(&mut self, method: &str, path: &str, body: &str) -> Reply {
+        self.asked += 1;
+        let key = format!("change-{}", self.asked);
+        let begun = Instant::now();
+        loop {
+            match self.stage.operate(method, path, Some(&key), body) {
+                Ok(reply) if !reply.is_passing() => return reply,
+                _ => assert!(begun.elapsed() < PATIENCE, "{method} {path} was never answered"),
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
