@@ -5,8 +5,8 @@ mod http;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use http::{ORDERS, Request, Server, connect, get, post, wish};
-use serde_json::Value;
+use http::{ORDERS, Request, Server, connect, get, post, put, wish};
+use serde_json::{Value, json};
 
 /// The routes of this version, as the contract has them.
 const ROUTES: [(&str, &str); 22] = [
@@ -126,6 +126,32 @@ fn the_description_is_whole() {
     let shown: BTreeSet<&String> = order.as_object().expect("fields").keys().collect();
     let known: BTreeSet<&String> = described.keys().filter(|name| *name != "user_id").collect();
     assert_eq!(shown, known);
+}
+
+#[test]
+fn a_definition_made_of_the_examples_is_taken() {
+    let server = Server::empty();
+    let api = description(&server);
+    let schema = |name: &str| api.pointer(&format!("/components/schemas/{name}")).expect("a schema").clone();
+    let example = |name: &str| -> Value {
+        let schema = schema(name);
+        let properties = schema["properties"].as_object().expect("fields").iter();
+        let given = properties.filter_map(|(name, field)| Some((name.clone(), field.get("example")?.clone())));
+        Value::Object(given.collect())
+    };
+    let mut definition = example("Definition");
+    definition["skus"] = json!([example("SkuDefinition")]);
+    server.operator(put("/admin/v1/activities/1", &definition)).ok(201);
+    // What is described as needed is needed, and nothing else is.
+    let needed = schema("Definition")["required"].clone();
+    for name in needed.as_array().expect("a list").iter().filter_map(Value::as_str) {
+        let mut without = definition.clone();
+        without.as_object_mut().expect("an object").remove(name);
+        server.operator(put("/admin/v1/activities/2", &without)).problem(422, "invalid_definition");
+    }
+    let is_needed = |name: &String| needed.as_array().expect("a list").iter().any(|known| known == name);
+    definition.as_object_mut().expect("an object").retain(|name, _| is_needed(name));
+    server.operator(put("/admin/v1/activities/1", &definition)).ok(200);
 }
 
 #[test]

@@ -301,6 +301,7 @@ fn a_restock_adds_units_and_nothing_else() {
         "{}",
         r#"{"sku_id":"2001"}"#,
         r#"{"add":1}"#,
+        r#"["2001",1]"#,
         r#"{"sku_id":"2001","add":1.5}"#,
         r#"{"sku_id":"2001","add":"1"}"#,
         r#"{"sku_id":"2001","add":null}"#,

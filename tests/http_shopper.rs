@@ -263,6 +263,8 @@ fn a_body_that_does_not_fit_is_malformed_and_a_wrong_quantity_is_not() {
         "\"x\"",
         "[]",
         "[1]",
+        "[\"2001\",1]",
+        "[\"2001\",1,null]",
         "{",
         "{}",
         "{\"sku_id\":\"2001\"}",

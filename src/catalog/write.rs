@@ -8,26 +8,37 @@ use super::instant::rfc3339;
 
 /// An activity as the contract writes it, in the contract's order of fields.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Definition)]
 pub struct Written {
     /// Always `flash_sale` in this version.
+    #[schema(example = "flash_sale")]
     pub kind: &'static str,
     /// What shoppers see.
+    #[schema(example = "Doorbuster phones")]
     pub title: String,
     /// ISO 4217, three capital letters.
+    #[schema(example = "CNY", default = "CNY", required = false)]
     pub currency: String,
     /// RFC 3339, in UTC.
+    #[schema(example = "2026-11-11T00:00:00+08:00")]
     pub starts_at: String,
     /// RFC 3339, in UTC.
+    #[schema(example = "2026-11-11T00:10:00+08:00")]
     pub ends_at: String,
     /// Over how many shards the users are spread.
+    #[schema(example = 1, default = 1, required = false)]
     pub shards: u16,
     /// Units that one user may hold or have bought.
+    #[schema(example = 1, default = 1, required = false)]
     pub per_user_limit: u32,
     /// Seconds after which an unpaid hold expires.
+    #[schema(example = 300, default = 300, required = false)]
     pub payment_window_s: u64,
     /// What becomes of a payment that arrives after its hold expired.
+    #[schema(required = false)]
     pub on_late_payment: OnLatePaymentWritten,
     /// Whether its SKUs may stand in another activity whose window overlaps.
+    #[schema(example = false, default = false, required = false)]
     pub shared_sku: bool,
     /// What is for sale.
     pub skus: Vec<SkuWritten>,
@@ -35,20 +46,26 @@ pub struct Written {
 
 /// One SKU of a [`Written`].
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = SkuDefinition)]
 pub struct SkuWritten {
     /// Its name, unique in the activity.
+    #[schema(example = "2001")]
     pub sku_id: String,
     /// What shoppers see.
+    #[schema(example = "Phone")]
     pub title: String,
     /// A unit's price.
+    #[schema(example = 199_900)]
     pub price_cents: u64,
     /// All units, whether free, held or sold.
+    #[schema(example = 1000)]
     pub stock: u32,
 }
 
 /// What becomes of a payment that arrives after its hold expired.
 #[derive(Clone, Copy, Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = OnLatePayment)]
 pub enum OnLatePaymentWritten {
     /// A fresh unit where limit, stock and window allow, else the money is owed back.
     ReacquireOrRefund,

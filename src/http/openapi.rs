@@ -1,6 +1,8 @@
 //! The API's description, made from the handlers themselves. What every route has in common, such as the problem that
 //! each refusal is, is added here.
 
+use actix_web::http::StatusCode;
+use serde_json::{Value, json};
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Header, Ref, RefOr, Response, schema};
@@ -99,7 +101,8 @@ fn complete(operation: &mut Operation) {
     for (status, response) in responses.iter_mut() {
         let RefOr::T(response) = response else { continue };
         if status.starts_with(['4', '5']) {
-            let body = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+            let schema = Some(Ref::from_schema_name("Problem"));
+            let body = ContentBuilder::new().schema(schema).example(example(status, &response.description)).build();
             response.content.insert("application/problem+json".to_owned(), body.into());
         }
         if matches!(status.as_str(), "429" | "503") {
@@ -107,6 +110,20 @@ fn complete(operation: &mut Operation) {
             response.headers.insert("Retry-After".to_owned(), RefOr::T(seconds));
         }
     }
+}
+
+/// A problem as a response of that status has it, with the first of the codes that its description names.
+fn example(status: &str, description: &str) -> Option<Value> {
+    let code = description.split('`').nth(1)?;
+    let status: StatusCode = status.parse().ok()?;
+    Some(json!({
+        "type": format!("urn:doorbuster:problem:{code}"),
+        "title": status.canonical_reason(),
+        "status": status.as_u16(),
+        "code": code,
+        "detail": "what is wrong, for people",
+        "request_id": "19a7b-2f",
+    }))
 }
 
 /// The API's description.

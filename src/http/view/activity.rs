@@ -130,6 +130,7 @@ pub struct Standing {
     #[schema(example = "running")]
     state: &'static str,
     /// Whether an operator paused it, in its window or not.
+    #[schema(example = false)]
     paused: bool,
     #[serde(flatten)]
     definition: Written,

@@ -23,6 +23,7 @@ pub struct ChangeReport {
     #[schema(example = "running")]
     state: &'static str,
     /// Whether an operator paused it, in its window or not.
+    #[schema(example = false)]
     paused: bool,
     /// Empty where everything was so already.
     changes: Vec<FieldChange>,
@@ -30,15 +31,15 @@ pub struct ChangeReport {
 
 /// One field that changed.
 #[derive(Serialize, ToSchema)]
+#[schema(example = json!({"field": "skus.2001.stock", "from": 1000, "to": 1100}))]
 pub struct FieldChange {
     /// Such as `title` or `skus.2001.stock`.
-    #[schema(example = "skus.2001.stock")]
     field: String,
     /// `null` where it was not there.
-    #[schema(value_type = Value, example = 1000)]
+    #[schema(value_type = Value)]
     from: Value,
     /// `null` where it is gone.
-    #[schema(value_type = Value, example = 1100)]
+    #[schema(value_type = Value)]
     to: Value,
 }
 

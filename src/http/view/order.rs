@@ -9,6 +9,9 @@ use crate::ids::{ActivityId, OrderId, UserId};
 
 /// An order.
 #[derive(Serialize, ToSchema)]
+#[schema(example = json!({"order_id": "68719476737", "activity_id": "1001", "sku_id": "2001", "quantity": 1,
+    "amount_cents": 199_900, "slots": [17], "state": "held", "expires_at_ms": 1_794_355_500_000_u64,
+    "held_at_ms": 1_794_355_200_000_u64, "ref": "cart-7", "payments": []}))]
 pub struct Order {
     #[serde(serialize_with = "text")]
     #[schema(value_type = String, example = "68719476737")]
