@@ -33,6 +33,9 @@ struct Inner {
     router: Router,
     catalog_dir: PathBuf,
     ledger: Mutex<Ledger>,
+    /// Held from the reading of the catalogue to the end of applying it: of two reloads, the later reading is applied
+    /// later.
+    reload: Mutex<()>,
 }
 
 /// What the desk knows beyond the doors.
@@ -120,7 +123,7 @@ impl Desk {
         for sale in recovered.sales.values() {
             ledger.note_skus(sale.activity_id(), sale.definition());
         }
-        Self(Arc::new(Inner { router, catalog_dir, ledger: Mutex::new(ledger) }))
+        Self(Arc::new(Inner { router, catalog_dir, ledger: Mutex::new(ledger), reload: Mutex::default() }))
     }
 
     pub(super) fn with(mut self, nursery: Nursery) -> Self {
@@ -167,6 +170,7 @@ impl Desk {
     }
 
     async fn reload_one(&self, activity_id: ActivityId, by: By, dry_run: bool) -> Reloaded {
+        let _reload = self.0.reload.lock().await;
         let dir = self.0.catalog_dir.clone();
         let read = actix_web::web::block(move || catalog::read_one(&dir, activity_id)).await;
         match read.expect("the pool of blocking threads outlives the listeners").transpose() {
@@ -176,6 +180,7 @@ impl Desk {
     }
 
     async fn reload_each(&self, by: By, dry_run: bool) -> (Vec<(ActivityId, Reloaded)>, Vec<Fault>) {
+        let _reload = self.0.reload.lock().await;
         let dir = self.0.catalog_dir.clone();
         let reading = actix_web::web::block(move || catalog::read_all(&dir)).await;
         let reading = reading.expect("the pool of blocking threads outlives the listeners");
