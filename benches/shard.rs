@@ -1,5 +1,6 @@
 //! A shard's actor with the journal on sled and a real fdatasync, in one process: what the server does for an order,
-//! without HTTP. 4,096 orders of distinct users are in flight at any time.
+//! without HTTP. 4,096 orders of distinct users are in flight at any time; each sale sells 200,000 units to as many
+//! users, then the next one opens.
 //!
 //! `cargo bench --bench shard`
 
@@ -22,7 +23,7 @@ use doorbuster::persist::{self, Journal, Options, Writer};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const IN_FLIGHT: usize = 4_096;
-const ACTIVITY: ActivityId = ActivityId(1);
+const ORDERS: u64 = 200_000;
 const SALE: &str = r#"
 kind = "flash_sale"
 title = "bench"
@@ -33,14 +34,14 @@ payment_window_s = 86400
 sku_id = "2001"
 title = "unit"
 price_cents = 100
-stock = 100000000
+stock = 200000
 "#;
 
-/// A house with one open sale, and the next user who has not bought yet.
+/// A house, and the number of the sale that opened last.
 struct Bench {
     house: House,
     writer: Writer<Ack>,
-    next_user: u64,
+    sale: ActivityId,
 }
 
 impl Bench {
@@ -62,24 +63,28 @@ impl Bench {
             arbiters: 1,
         };
         let house = House::open(settings, Recovered::default());
-        let definition = catalog::read_toml(SALE, "bench".as_ref()).expect("a sound sale");
-        let put = Put { activity_id: ACTIVITY, definition, from: Source::Put, if_match: None, dry_run: false };
-        let by = By { author: Author::StartUp, key: None };
-        assert!(matches!(house.desk.put(put, by).await, Answer::Changed(_)), "the sale is defined");
-        Self { house, writer, next_user: 1 }
+        Self { house, writer, sale: ActivityId(0) }
     }
 
-    /// Places `orders` orders and waits for the last one's durable answer.
-    async fn buy(&mut self, orders: u64) -> Duration {
+    /// Opens one sale more.
+    async fn next_sale(&mut self) {
+        self.sale.0 += 1;
+        let mut definition = catalog::read_toml(SALE, "bench".as_ref()).expect("a sound sale");
+        definition.shared_sku = true;
+        let put = Put { activity_id: self.sale, definition, from: Source::Put, if_match: None, dry_run: false };
+        let by = By { author: Author::StartUp, key: None };
+        assert!(matches!(self.house.desk.put(put, by).await, Answer::Changed(_)), "the sale is defined");
+    }
+
+    /// Sells a sale out and waits for the last one's durable answer.
+    async fn sell_out(&mut self) -> Duration {
         let sku: doorbuster::ids::SkuId = "2001".parse().expect("a SKU id");
         let mut waiting: VecDeque<Asked> = VecDeque::with_capacity(IN_FLIGHT);
         let started = Instant::now();
-        for _ in 0..orders {
+        for user in 1..=ORDERS {
             if waiting.len() == IN_FLIGHT {
                 accepted(waiting.pop_front().expect("it is full")).await;
             }
-            let user = self.next_user;
-            self.next_user += 1;
             let mut key = [0; 16];
             key[..8].copy_from_slice(&user.to_le_bytes());
             let command = PlaceOrder {
@@ -89,7 +94,7 @@ impl Bench {
                 key: Some(KeyDigest(key)),
                 reference: None,
             };
-            waiting.push_back(self.house.router.place(ACTIVITY, command));
+            waiting.push_back(self.house.router.place(self.sale, command));
         }
         for asked in waiting {
             accepted(asked).await;
@@ -115,10 +120,17 @@ fn durable_orders(criterion: &mut Criterion) {
     let in_memory = system.block_on(Bench::open(MemoryDisk::new().open().expect("a fresh disk")));
 
     let mut group = criterion.benchmark_group("shard");
-    group.sample_size(10).throughput(Throughput::Elements(1));
+    group.sample_size(10).throughput(Throughput::Elements(ORDERS));
     for (name, mut bench) in [("sled", on_sled), ("memory", in_memory)] {
-        group.bench_function(BenchmarkId::new("durable_order", name), |bencher| {
-            bencher.iter_custom(|orders| system.block_on(bench.buy(orders)));
+        group.bench_function(BenchmarkId::new("200k_durable_orders", name), |bencher| {
+            bencher.iter_custom(|sales| {
+                let mut took = Duration::ZERO;
+                for _ in 0..sales {
+                    system.block_on(bench.next_sale());
+                    took += system.block_on(bench.sell_out());
+                }
+                took
+            });
         });
         bench.close();
     }

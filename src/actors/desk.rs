@@ -292,6 +292,7 @@ impl Desk {
         let _stopped = nursery.journal().submit(submission);
         let answer = Asked::Later(receiver).answer().await;
         nursery.start(sale);
+        self.0.router.settle(put.activity_id).await;
         ledger.note_skus(put.activity_id, &after);
         answer
     }

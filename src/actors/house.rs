@@ -12,6 +12,7 @@ use super::router::{Entrance, Router};
 use super::shard::{Shard, Shared};
 use crate::clock::Clock;
 use crate::domain::Sale;
+use crate::ids::ActivityId;
 use crate::persist::Handle;
 
 /// What a process's actors need.
@@ -81,6 +82,13 @@ impl House {
             nursery.start(sale);
         }
         Self { router, desk: desk.with(nursery), arbiters }
+    }
+
+    /// Waits until every recovered shard has started.
+    pub async fn settle(&self) {
+        for listing in self.router.list(ActivityId(0), |_| true, usize::MAX) {
+            self.router.settle(listing.activity_id).await;
+        }
     }
 
     /// Stops the arbiters and waits for them: after this no actor submits anything.

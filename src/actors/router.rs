@@ -123,13 +123,23 @@ impl Router {
     /// Brings an operator's change to the shard of an activity. Unlike a shopper it waits for room in the mailbox: in
     /// the middle of a rush a pause must get through.
     pub(super) async fn change(&self, activity_id: ActivityId, operation: Operation) -> Answer {
+        self.wait(activity_id, Question::Change(operation)).await
+    }
+
+    /// Waits until an activity's actor has started: a mailbox has its full size only then, and a burst of shoppers must
+    /// not meet a smaller one.
+    pub(super) async fn settle(&self, activity_id: ActivityId) {
+        let _sale = self.wait(activity_id, Question::Sale).await;
+    }
+
+    async fn wait(&self, activity_id: ActivityId, question: Question) -> Answer {
         let entrance = self.0.entrances.get(&activity_id).map(|entrance| Arc::clone(&entrance));
         let Some(entrance) = entrance else {
             return self.refuse(Reason::ActivityNotFound).answer().await;
         };
         let (reply, receiver) = oneshot::channel();
         // Where the actor is gone the process is stopping; see `Asked::answer`.
-        let _gone = entrance.shard.send(Ask { question: Question::Change(operation), reply }).await;
+        let _gone = entrance.shard.send(Ask { question, reply }).await;
         Asked::Later(receiver).answer().await
     }
 

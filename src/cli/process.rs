@@ -136,6 +136,7 @@ impl Process {
         state.readiness.ready();
         // What is wrong with an entry is logged, shown by `/readyz`, and keeps nothing else from opening.
         house.desk.reload_all(by, false).await;
+        house.settle().await;
 
         let (handle, gauged) = (writer.handle(), clock.clone());
         state.open(house.router.clone(), house.desk.clone(), move |metrics| {

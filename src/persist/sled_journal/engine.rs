@@ -20,7 +20,7 @@ use crate::persist::{Error, Record, Tail};
 /// [`RECORD_BYTES_MAX`](crate::persist::RECORD_BYTES_MAX).
 const SEGMENT_BYTES: usize = 16 << 20;
 /// The journal is written once and read in order: a cache holds what is being written, and sled's 1 GiB buys nothing.
-const CACHE_BYTES: u64 = 64 << 20;
+const CACHE_BYTES: u64 = 8 << 20;
 /// How long threads of sled may hold on to its file after it was dropped; usually it is no time at all.
 const LET_GO_WAIT_MAX: Duration = Duration::from_secs(5);
 
