@@ -19,7 +19,8 @@ use crate::persist::{Error, Record, Tail};
 /// The largest that sled takes. A quarter of it is the largest item that stays in the log: see
 /// [`RECORD_BYTES_MAX`](crate::persist::RECORD_BYTES_MAX).
 const SEGMENT_BYTES: usize = 16 << 20;
-/// The journal is written once and read in order: a cache holds what is being written, and sled's 1 GiB buys nothing.
+/// Nothing that was written is read again while the server runs. A small cache reuses its memory, where a large one takes
+/// fresh pages for every group, and clearing those was a third of an order's processor time: see docs/adr/0002.
 const CACHE_BYTES: u64 = 8 << 20;
 /// How long threads of sled may hold on to its file after it was dropped; usually it is no time at all.
 const LET_GO_WAIT_MAX: Duration = Duration::from_secs(5);
