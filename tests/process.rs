@@ -9,6 +9,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::Signal;
 use server::{Reply, Sale, Server, Stage, bytes, connect, order_body, order_path, until};
 
@@ -91,6 +92,22 @@ fn sigterm_at_any_moment_of_the_start_ends_the_process_promptly_and_harms_nothin
         let by_signal = ended.signal() == Some(Signal::TERM.as_raw());
         assert!(ended.code() == Some(0) || by_signal, "{after_ms} ms: {ended:?}: {}", server.log());
     }
+    Server::start(&stage).stop();
+    stage.assert_audit_holds(false);
+}
+
+#[test]
+fn sigterm_ends_a_recovery_that_is_far_from_its_end() {
+    let stage = Stage::set(Sale::default());
+    Server::start(&stage).kill();
+    // The copy aside waits for ever for somebody to write into this.
+    let pipe = stage.journal().join("gen-00000001/pipe");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR, 0).expect("a pipe can be made");
+    let mut server = Server::spawn(&stage);
+    until("it recovers", || stage.readyz().is_ok_and(|reply| reply.code() == "recovering"));
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait_within(PROMPT).code(), Some(0), "{}", server.log());
+    std::fs::remove_file(pipe).expect("nobody uses it");
     Server::start(&stage).stop();
     stage.assert_audit_holds(false);
 }

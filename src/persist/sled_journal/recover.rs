@@ -17,7 +17,7 @@ use std::path::Path;
 use super::SledJournal;
 use super::clean::CleanMark;
 use super::engine::Engine;
-use super::layout::{Layout, copy_tree_whole, discard, make_dir, remove, sync_tree};
+use super::layout::{Layout, copy_tree_whole, discard, make_dir, partial, remove, rename, sync_tree};
 use super::witness::Witness;
 use crate::ids::Seq;
 use crate::persist::{Error, Tail, verify};
@@ -62,6 +62,12 @@ fn create(layout: &Layout, witnessed: Option<Tail>) -> Result<SledJournal, Error
         return Err(Error::TailLost { tail: Seq(0), witness });
     }
     drop(Witness::begin(&layout.witness, &Tail::START)?);
+    // sled writes its settings in two steps, and a kill between them leaves a directory that it never opens again.
+    let making = partial(&layout.generation);
+    remove(&making)?;
+    Engine::open(&making)?.close()?;
+    sync_tree(&making)?;
+    rename(&making, &layout.generation)?;
     let engine = Engine::open(&layout.generation)?;
     ready(layout, engine, Tail::START)
 }
