@@ -55,7 +55,6 @@ impl Scene {
     /// Starts the server and waits until it is ready.
     pub fn start(&self) -> anyhow::Result<Server> {
         let program = std::env::current_exe().context("finding this program's file")?;
-        #[expect(clippy::zombie_processes, reason = "`Server` waits for it, in `stop`, `wait` or when dropped")]
         let child = Command::new(program).arg("serve").arg("--config").arg(&self.config).spawn()?;
         // From here on the server ends with this value, whatever goes wrong.
         let mut server = Server(Some(child));
@@ -89,10 +88,10 @@ impl Server {
     }
 
     /// Asks the server to stop and waits for its end.
-    pub fn stop(mut self) -> anyhow::Result<ExitStatus> {
-        let mut child = self.0.take().expect("a server is stopped once");
-        kill_process(Pid::from_child(&child), Signal::INT).context("stopping the server")?;
-        Ok(child.wait()?)
+    pub fn stop(self) -> anyhow::Result<ExitStatus> {
+        let child = self.0.as_ref().expect("a server is stopped once");
+        kill_process(Pid::from_child(child), Signal::INT).context("stopping the server")?;
+        self.wait()
     }
 
     /// Waits until the server ends by itself, as on Ctrl-C.
