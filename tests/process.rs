@@ -162,6 +162,7 @@ fn a_process_that_is_stopped_and_continued_answers_and_expires_as_if_it_had_wait
     let first = stage.order(1, None).expect("it answers");
     assert_eq!(first.status, 201, "{first:?}");
     server.signal(Signal::STOP);
+    until("every thread has stopped", || server.is_stopped());
     // With a key, which goes to the shard itself: at the door the unit is free only once its hold was released.
     let bearer = format!("Bearer {}", stage.token(2, None));
     let headers = [("Authorization", bearer.as_str()), ("Idempotency-Key", "waiting")];

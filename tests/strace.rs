@@ -179,6 +179,25 @@ fn a_reply_before_its_sync_is_seen_in_a_trace() {
     assert!(of(&[ask, &write, &begin, failed, reply]).is_err(), "a sync that failed");
 }
 
+#[test]
+fn only_after_an_unclean_stop_is_the_journal_copied_aside() {
+    let Some(strace) = strace() else { return };
+    let stage = Stage::set(Sale::default());
+    let copies = |stage: &Stage| {
+        let mut traced = Traced::spawn(stage, &strace, &["-e", &format!("trace={CALLS}")]);
+        traced.server.wait_until_ready(stage);
+        assert_eq!(stage.order(1, Some("mine")).expect("it answers").status / 100, 2);
+        traced.stop();
+        let trace = fs::read_to_string(stage.path("trace")).expect("strace wrote it");
+        trace.lines().any(|line| line.contains("mkdir") && line.contains("aside-gen-00000001"))
+    };
+    assert!(!copies(&stage), "there is nothing to copy yet");
+    assert!(!copies(&stage), "the stop was clean, so nothing is copied");
+    Server::start(&stage).kill();
+    assert!(copies(&stage), "it was killed");
+    assert!(!copies(&stage), "and clean again");
+}
+
 /// The calls that change a journal's directory, and how many of each a start makes at most. strace counts each kind by
 /// itself in each thread, those on other files included.
 const KILLED_AT: [(&str, usize); 11] = [

@@ -69,6 +69,15 @@ impl Server {
         self.child.as_mut().and_then(|child| child.try_wait().expect("a child can be asked"))
     }
 
+    /// Whether each of its threads has been stopped by a signal.
+    pub fn is_stopped(&self) -> bool {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("it runs");
+        threads.map(|thread| fs::read_to_string(thread.expect("an entry").path().join("stat"))).all(|stat| {
+            // Its state is the first word after its name, which stands in parentheses.
+            stat.is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')))
+        })
+    }
+
     pub fn signal(&self, signal: Signal) {
         let child = self.child.as_ref().expect("it was started");
         kill_process(Pid::from_child(child), signal).expect("it runs");

@@ -66,6 +66,8 @@ fn create(layout: &Layout, witnessed: Option<Tail>) -> Result<SledJournal, Error
     let making = partial(&layout.generation);
     remove(&making)?;
     Engine::open(&making)?.close()?;
+    // Only the settings are wanted: a log that was opened before is filled with zeros to a segment's end.
+    remove(&making.join("db"))?;
     sync_tree(&making)?;
     rename(&making, &layout.generation)?;
     let engine = Engine::open(&layout.generation)?;
