@@ -5,7 +5,14 @@ CARGO ?= cargo
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test verify bench tools fetch
+# What `make crash` runs: round n has the seed SEED + n.
+SEED ?= 1
+ROUNDS ?= 20
+# Programs that tests need beside Rust's; SKIP=strace does without.
+SKIP ?=
+export SKIP
+
+.PHONY: help demo test verify bench crash tools fetch needs
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,17 +20,23 @@ help: ## list the targets
 demo: fetch ## a crowd buys out a sale, then the audit; stays up for you to try (ARGS=--exit ends it)
 	$(CARGO) run --release --locked -- demo $(ARGS)
 
-test: fetch ## all tests
-	$(CARGO) test --workspace --locked
+test: fetch needs ## all tests
+	$(CARGO) test --workspace --locked --no-fail-fast
 
-verify: fetch ## format, lints, docs, then all tests: what must hold before a commit
+verify: fetch needs ## format, lints, docs, then all tests: what must hold before a commit
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
-	$(CARGO) test --workspace --locked
+	$(CARGO) test --workspace --locked --no-fail-fast
 
 bench: fetch ## the figures that the README and the notes name
 	$(CARGO) bench --locked
+
+crash: fetch needs ## kill -9 in mid-sale again and again, with audits (SEED=1 ROUNDS=20), and at every system call of a start
+	CRASH_SEED=$(SEED) CRASH_ROUNDS=$(ROUNDS) $(CARGO) test --release --locked --test crash --test strace -- --nocapture --test-threads=1
+
+needs:
+	@scripts/need.sh strace
 
 # mimalloc is C and is built from source; a missing compiler would show only deep in its output.
 tools:

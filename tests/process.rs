@@ -9,6 +9,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::Signal;
 use server::{Reply, Sale, Server, Stage, bytes, connect, order_body, order_path, until};
 
@@ -96,6 +97,22 @@ fn sigterm_at_any_moment_of_the_start_ends_the_process_promptly_and_harms_nothin
 }
 
 #[test]
+fn sigterm_ends_a_recovery_that_is_far_from_its_end() {
+    let stage = Stage::set(Sale::default());
+    Server::start(&stage).kill();
+    // The copy aside waits for ever for somebody to write into this.
+    let pipe = stage.journal().join("gen-00000001/pipe");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR, 0).expect("a pipe can be made");
+    let mut server = Server::spawn(&stage);
+    until("it recovers", || stage.readyz().is_ok_and(|reply| reply.code() == "recovering"));
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait_within(PROMPT).code(), Some(0), "{}", server.log());
+    std::fs::remove_file(pipe).expect("nobody uses it");
+    Server::start(&stage).stop();
+    stage.assert_audit_holds(false);
+}
+
+#[test]
 fn a_server_whose_log_nobody_reads_any_more_serves_on() {
     let stage = Stage::set(Sale::default());
     let mut child = stage.command(&["serve"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
@@ -145,6 +162,7 @@ fn a_process_that_is_stopped_and_continued_answers_and_expires_as_if_it_had_wait
     let first = stage.order(1, None).expect("it answers");
     assert_eq!(first.status, 201, "{first:?}");
     server.signal(Signal::STOP);
+    until("every thread has stopped", || server.is_stopped());
     // With a key, which goes to the shard itself: at the door the unit is free only once its hold was released.
     let bearer = format!("Bearer {}", stage.token(2, None));
     let headers = [("Authorization", bearer.as_str()), ("Idempotency-Key", "waiting")];

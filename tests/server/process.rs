@@ -55,6 +55,11 @@ impl Server {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// Whether it was neither killed nor waited for.
+    pub fn runs(&self) -> bool {
+        self.child.is_some()
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.as_ref().expect("it was started").id()
     }
@@ -62,6 +67,15 @@ impl Server {
     /// How it ended, if it has.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.as_mut().and_then(|child| child.try_wait().expect("a child can be asked"))
+    }
+
+    /// Whether each of its threads has been stopped by a signal.
+    pub fn is_stopped(&self) -> bool {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("it runs");
+        threads.map(|thread| fs::read_to_string(thread.expect("an entry").path().join("stat"))).all(|stat| {
+            // Its state is the first word after its name, which stands in parentheses.
+            stat.is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')))
+        })
     }
 
     pub fn signal(&self, signal: Signal) {

@@ -3,6 +3,7 @@
 //! ```text
 //!  <data_dir>/journal/
 //!    gen-00000001/                sled's directory; later generations will stand beside it
+//!    gen-00000001.partial/        such a directory in the making or going, of no worth
 //!    witness                      the last durable tail, kept outside sled
 //!    clean                        the mark of a clean stop; gone while the journal is open
 //!    aside-gen-00000001/          the generation as an unclean stop left it; gone once its copy adds up

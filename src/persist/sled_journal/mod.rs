@@ -8,6 +8,7 @@
 //! | opening writes over what follows a damaged record | a copy aside after an unclean stop, a digest after a clean one | `recover`, `clean` |
 //! | the tail can vanish without a trace | the witness | `witness` |
 //! | an unfinished snapshot file stops the next open | it is deleted | `engine` |
+//! | its settings file is written in two steps, and half of it never opens | made under another name, then renamed | `recover` |
 //! | a background thread rewrites segments | it is off | `engine` |
 
 mod clean;

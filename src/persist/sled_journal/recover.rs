@@ -66,6 +66,14 @@ fn create(layout: &Layout, witnessed: Option<Tail>) -> Result<SledJournal, Error
         return Err(Error::TailLost { tail: Seq(0), witness });
     }
     drop(Witness::begin(&layout.witness, &Tail::START)?);
+    // sled writes its settings in two steps, and a kill between them leaves a directory that it never opens again.
+    let making = partial(&layout.generation);
+    remove(&making)?;
+    Engine::open(&making)?.close()?;
+    // Only the settings are wanted: a log that was opened before is filled with zeros to a segment's end.
+    remove(&making.join("db"))?;
+    sync_tree(&making)?;
+    rename(&making, &layout.generation)?;
     let engine = Engine::open(&layout.generation)?;
     ready(layout, engine, Tail::START)
 }
