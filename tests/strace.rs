@@ -180,7 +180,7 @@ fn a_reply_before_its_sync_is_seen_in_a_trace() {
 }
 
 #[test]
-fn only_after_an_unclean_stop_is_the_journal_copied_aside() {
+fn only_after_an_unclean_stop_is_the_journal_set_aside() {
     let Some(strace) = strace() else { return };
     let stage = Stage::set(Sale::default());
     let copies = |stage: &Stage| {
@@ -189,7 +189,7 @@ fn only_after_an_unclean_stop_is_the_journal_copied_aside() {
         assert_eq!(stage.order(1, Some("mine")).expect("it answers").status / 100, 2);
         traced.stop();
         let trace = fs::read_to_string(stage.path("trace")).expect("strace wrote it");
-        trace.lines().any(|line| line.contains("mkdir") && line.contains("aside-gen-00000001"))
+        trace.lines().any(|line| line.contains("rename") && line.contains("aside-gen-00000001"))
     };
     assert!(!copies(&stage), "there is nothing to copy yet");
     assert!(!copies(&stage), "the stop was clean, so nothing is copied");
