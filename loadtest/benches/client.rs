@@ -1,6 +1,4 @@
-//! What the crowd itself can do and costs, against a responder that does nothing. Not part of the suite, because it says
-//! something about this machine only:
-//! `cargo test --release -p loadtest --test speed -- --ignored --nocapture`.
+//! What the crowd itself can do and costs, against a responder that does nothing: `cargo bench -p loadtest`.
 
 use loadtest::{Mode, Plan, Shares};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -36,7 +34,7 @@ fn measure(adjust: impl FnOnce(&mut Plan)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-            tell.send(listener.local_addr().expect("bound")).expect("the test waits");
+            tell.send(listener.local_addr().expect("bound")).expect("it is waited for");
             loop {
                 let (stream, _) = listener.accept().await.expect("a connection");
                 tokio::spawn(respond(stream));
@@ -53,14 +51,9 @@ fn measure(adjust: impl FnOnce(&mut Plan)) {
     println!("{}", report.table());
 }
 
-#[test]
-#[ignore = "measures this machine"]
-fn closed_loop() {
+fn main() {
+    println!("closed loop\n");
     measure(|_| {});
-}
-
-#[test]
-#[ignore = "measures this machine"]
-fn open_loop() {
+    println!("open loop, 50,000 requests/s\n");
     measure(|plan| plan.mode = Mode::Open { rate: 50_000.0 });
 }
