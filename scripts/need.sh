@@ -9,7 +9,10 @@ for program in "$@"; do
     case " $(echo "$SKIP" | tr , ' ') " in *" $program "*) continue ;; esac
     if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
         echo "fetching $program from the distribution's packages: a test watches the server with it"
-        apt-get install -y -q --no-install-recommends --no-remove "$program" >/dev/null && continue
+        apt-get install -y -q --no-install-recommends --no-remove "$program" >/dev/null 2>&1 && continue
+        # A fresh machine has no lists of packages yet.
+        apt-get update -q >/dev/null &&
+            apt-get install -y -q --no-install-recommends --no-remove "$program" >/dev/null && continue
     elif command -v apt-get >/dev/null && command -v dpkg >/dev/null; then
         echo "fetching $program from the distribution's packages into $tools: a test watches the server with it"
         mkdir -p "$tools" && (cd "$tools" && apt-get download -q "$program" >/dev/null && dpkg -x "$program"_*.deb .) &&

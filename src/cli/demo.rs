@@ -96,15 +96,15 @@ SHOPPER={you}
 OPERATOR={operator}
 
 # what is on sale, and what is left
-curl -s -H \"Authorization: Bearer $SHOPPER\" http://{shopper}/v1/activities/{ACTIVITY}
+curl -sw '\\n' -H \"Authorization: Bearer $SHOPPER\" http://{shopper}/v1/activities/{ACTIVITY}
 # one unit more, live
-curl -s -H \"Authorization: Bearer $OPERATOR\" -H 'Content-Type: application/json' \\
+curl -sw '\\n' -H \"Authorization: Bearer $OPERATOR\" -H 'Content-Type: application/json' \\
   -d '{{\"sku_id\":\"{SKU}\",\"add\":1}}' http://{desk}/admin/v1/activities/{ACTIVITY}/stock
 # buy it; send the same line again, and the same order comes back
-curl -s -H \"Authorization: Bearer $SHOPPER\" -H 'Content-Type: application/json' -H 'Idempotency-Key: mine-1' \\
+curl -sw '\\n' -H \"Authorization: Bearer $SHOPPER\" -H 'Content-Type: application/json' -H 'Idempotency-Key: mine-1' \\
   -d '{{\"sku_id\":\"{SKU}\",\"quantity\":1,\"ref\":\"demo\"}}' http://{shopper}/v1/flash-sales/{ACTIVITY}/orders
 # the sale's numbers
-curl -s -H \"Authorization: Bearer $OPERATOR\" http://{desk}/admin/v1/activities/{ACTIVITY}/stats
+curl -sw '\\n' -H \"Authorization: Bearer $OPERATOR\" http://{desk}/admin/v1/activities/{ACTIVITY}/stats
 "
     );
     Ok(())
