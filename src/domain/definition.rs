@@ -1,5 +1,5 @@
 //! What an operator says of an activity, once it has been read and found sound. Plain data; who may change what is
-//! decided in [`super::redefine`].
+//! decided in `redefine.rs`.
 
 use serde::{Deserialize, Serialize};
 

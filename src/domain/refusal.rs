@@ -1,5 +1,5 @@
 //! Refusals: the expected answers other than yes. The order of the variants of a purchase is their precedence, which
-//! [`place`](super::place) follows and a table in its tests holds.
+//! `place.rs` follows and a table in its tests holds.
 
 use super::order::OrderState;
 use crate::ids::{ActivityId, SkuId, UnixMillis};

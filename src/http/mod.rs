@@ -1,6 +1,6 @@
 //! The wire. Two listeners, so that administration can stay off the public network: shoppers on one; operators, metrics
 //! and the API pages on the other. Nothing is decided here: a request becomes a command or a look-up, an answer becomes
-//! a status and JSON, by the one table in [`problem`].
+//! a status and JSON, by the one table in `problem.rs`.
 
 mod auth;
 mod body;
