@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Barrier, Mutex};
 
 use doorbuster::domain::audit::Id;
-use http::{ORDERS, Reply, SALE, Server, connect, get, post, put, sale_with, wish};
+use doorbuster::domain::expire::EXPIRE_STEP_ORDERS;
+use http::{ORDERS, PAYMENT_WINDOW_S, Reply, SALE, Server, connect, get, post, put, sale_with, wish};
 use serde_json::{Value, json};
 
 /// Lets `count` askers go at one instant, each over a connection of its own.
@@ -45,6 +46,31 @@ fn two_hundred_want_ten() {
     let slots: BTreeSet<String> = sold.iter().map(|reply| reply.json()["slots"].to_string()).collect();
     assert_eq!(slots.len(), 10, "each a unit of its own");
     replies.iter().filter(|reply| reply.status != 201).for_each(|reply| _ = reply.problem(409, "sold_out"));
+    server.stop_and_audit();
+}
+
+/// The shard's timer may be late; what has lapsed by the clock must refuse nobody all the same.
+#[test]
+fn a_lapsed_hold_that_is_not_released_yet_makes_nothing_sold_out() {
+    let server = Server::selling(1);
+    server.shopper(1, post(ORDERS).json(&wish(1))).ok(201);
+    server.shopper(2, post(ORDERS).json(&wish(1))).problem(409, "sold_out");
+    server.clock.advance_ms(PAYMENT_WINDOW_S * 1_000);
+    server.shopper(2, post(ORDERS).json(&wish(1))).ok(201);
+    server.stop_and_audit();
+}
+
+/// More lapse at once than one step releases, and the one who asks again comes last.
+#[test]
+fn in_a_mass_expiry_the_last_ones_own_lapsed_hold_does_not_stand_against_them() {
+    const STEPS: u64 = 3 * EXPIRE_STEP_ORDERS as u64;
+    let server = Server::selling(u32::try_from(STEPS).expect("small"));
+    let mut client = server.shopper_client();
+    for user in 1..=STEPS {
+        client.ask(&post(ORDERS).token(&server.token(user, None)).json(&wish(1))).ok(201);
+    }
+    server.clock.advance_ms(PAYMENT_WINDOW_S * 1_000);
+    server.shopper(STEPS, post(ORDERS).json(&wish(1))).ok(201);
     server.stop_and_audit();
 }
 

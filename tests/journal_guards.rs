@@ -145,6 +145,20 @@ fn damage_is_named_by_its_record_even_where_sled_has_a_snapshot() {
     assert!(audited.contains("event 1"), "to the audit as well: {audited}");
 }
 
+/// The pages of the files that were found may have failed to reach the disk and read well all the same.
+#[test]
+fn after_an_unclean_stop_the_journal_goes_on_in_files_written_afresh() {
+    use std::os::unix::fs::MetadataExt;
+    let data = Data::new();
+    let file = || fs::metadata(data.db()).expect("it is there").ino();
+    data.write_and_stop(3);
+    let clean = file();
+    data.write_and_die(3);
+    assert_eq!(file(), clean, "after a clean stop they are gone on with");
+    drop(open(data.dir()).expect("a sound journal"));
+    assert_ne!(file(), clean);
+}
+
 #[test]
 fn a_sound_journal_leaves_no_copy_behind() {
     let data = Data::new();
