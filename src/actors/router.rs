@@ -111,13 +111,15 @@ impl Router {
         let Some(entrance) = self.0.entrances.get(&activity_id) else {
             return self.refuse(Reason::ActivityNotFound);
         };
-        let at_ms = self.now_ms();
-        match refusal_at_door(&entrance.door, &command, at_ms) {
-            Some(refusal) => {
-                Asked::Now(Answer::Refused(Refused { reason: refusal.into(), at_ms, shard: entrance.door.shard }))
+        // A request with a key always goes to the actor: it may be a replay, and those are answered in every state.
+        if command.key.is_none() {
+            let at_ms = self.now_ms();
+            if let Some(refusal) = refusal_at_door(&entrance.door, &command, at_ms) {
+                let shard = entrance.door.shard;
+                return Asked::Now(Answer::Refused(Refused { reason: refusal.into(), at_ms, shard }));
             }
-            None => self.send(&entrance, Question::Place(command)),
         }
+        self.send(&entrance, Question::Place(command))
     }
 
     /// Brings an operator's change to the shard of an activity. Unlike a shopper it waits for room in the mailbox: in
@@ -210,12 +212,8 @@ fn listing(door: &Door, now_ms: UnixMillis) -> Listing {
     }
 }
 
-/// The refusal that needs no actor. A request with a key always goes to the actor: it may be a replay, and those
-/// are answered in every state.
+/// The refusal that needs no actor.
 fn refusal_at_door(door: &Door, command: &PlaceOrder, at_ms: UnixMillis) -> Option<Refusal> {
-    if command.key.is_some() {
-        return None;
-    }
     let card = door.card();
     let (refusal, count) = match card.phase(at_ms) {
         Phase::Scheduled => {
