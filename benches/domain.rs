@@ -46,6 +46,7 @@ fn defined(stock: u32) -> ActivityDefined {
         },
         from_catalog: true,
         change: Change { change_id: 1, by: Author::StartUp, key: None },
+        part: None,
     }
 }
 

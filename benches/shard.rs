@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use doorbuster::actors::desk::{By, Put};
-use doorbuster::actors::{Ack, Answer, Asked, House, Readiness, Recovered, Settings};
+use doorbuster::actors::{Ack, Answer, Asked, House, Readiness, Settings};
 use doorbuster::catalog;
 use doorbuster::clock::Clock;
+use doorbuster::domain::Sales;
 use doorbuster::domain::command::{PlaceOrder, Source};
 use doorbuster::domain::event::Author;
 use doorbuster::ids::{ActivityId, KeyDigest, UnixMillis, UserId};
@@ -62,7 +63,7 @@ impl Bench {
             mailbox: IN_FLIGHT,
             arbiters: 1,
         };
-        let house = House::open(settings, Recovered::default());
+        let house = House::open(settings, Sales::default());
         Self { house, writer, sale: ActivityId(0) }
     }
 

@@ -15,9 +15,9 @@ use tokio::sync::{Mutex, oneshot};
 use super::ack::Ack;
 use super::ask::{Answer, Asked, Changed, Operation, Reason, Refused};
 use super::house::Nursery;
-use super::recovery::Recovered;
 use super::router::Router;
 use crate::catalog;
+use crate::domain::Sales;
 use crate::domain::command::{AddStock, Redefine, Request, RequestKey, Source, SwitchSale};
 use crate::domain::event::{ActivityDefined, Author, Switch};
 use crate::domain::{Definition, Entry, Event, Phase, Refusal, Sale};
@@ -113,14 +113,14 @@ impl Reloaded {
 }
 
 impl Desk {
-    pub(super) fn open(router: Router, catalog_dir: PathBuf, recovered: &Recovered) -> Self {
+    pub(super) fn open(router: Router, catalog_dir: PathBuf, recovered: &Sales) -> Self {
         let mut ledger = Ledger {
             nursery: None,
-            last_shard: recovered.sales.keys().next_back().copied().unwrap_or_default(),
-            last_change_id: recovered.sales.values().map(Sale::last_change_id).max().unwrap_or(0),
+            last_shard: recovered.last_shard(),
+            last_change_id: recovered.last_change_id(),
             activities_of_sku: HashMap::new(),
         };
-        for sale in recovered.sales.values() {
+        for sale in recovered.iter() {
             ledger.note_skus(sale.activity_id(), sale.definition());
         }
         Self(Arc::new(Inner { router, catalog_dir, ledger: Mutex::new(ledger), reload: Mutex::default() }))
@@ -282,6 +282,7 @@ impl Desk {
             definition: Definition::clone(&after),
             from_catalog: put.from == Source::Catalog,
             change: ledger.request(by).change(),
+            part: None,
         };
         let sale = Sale::define(shard, &event);
         let event = Event::ActivityDefined(Box::new(event));

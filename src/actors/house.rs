@@ -7,11 +7,10 @@ use actix::{Actor, Arbiter, ArbiterHandle};
 use super::ack::Ack;
 use super::desk::Desk;
 use super::readiness::Readiness;
-use super::recovery::Recovered;
 use super::router::{Entrance, Router};
 use super::shard::{Shard, Shared};
 use crate::clock::Clock;
-use crate::domain::Sale;
+use crate::domain::{Sale, Sales};
 use crate::ids::ActivityId;
 use crate::persist::Handle;
 
@@ -67,7 +66,7 @@ impl House {
     /// Starts an actor for every recovered shard. Runs inside an actix system; requests are refused with `recovering`
     /// until the caller says [`Readiness::ready`].
     #[must_use]
-    pub fn open(settings: Settings, recovered: Recovered) -> Self {
+    pub fn open(settings: Settings, recovered: Sales) -> Self {
         let Settings { journal, clock, readiness, catalog_dir, mailbox, arbiters } = settings;
         let router = Router::new(clock.clone(), readiness.clone());
         let arbiters: Vec<Arbiter> = (0..arbiters.max(1)).map(|_| Arbiter::new()).collect();
@@ -78,7 +77,7 @@ impl House {
             started: 0,
         };
         let desk = Desk::open(router.clone(), catalog_dir, &recovered);
-        for sale in recovered.sales.into_values() {
+        for sale in recovered.into_shards().into_values() {
             nursery.start(sale);
         }
         Self { router, desk: desk.with(nursery), arbiters }

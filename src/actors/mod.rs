@@ -15,7 +15,6 @@ pub mod desk;
 mod door;
 pub mod house;
 pub mod readiness;
-pub mod recovery;
 pub mod router;
 mod shard;
 
@@ -24,5 +23,4 @@ pub use ask::{Answer, Asked, Question, Refused, Unavailable};
 pub use desk::Desk;
 pub use house::{House, Settings};
 pub use readiness::{Readiness, Stage};
-pub use recovery::Recovered;
 pub use router::Router;

@@ -85,6 +85,10 @@ impl Names {
                 &event.definition
             }
             Event::ActivityRedefined(event) => &event.definition,
+            Event::HomeFollowed(control) => match &control.definition {
+                Some(definition) => definition,
+                None => return,
+            },
             _ => return,
         };
         if let Some((_, skus)) = self.0.get_mut(&entry.shard) {
@@ -150,6 +154,25 @@ impl Names {
                     "change": change(&event.change),
                 }),
             ),
+            Event::SlotsMoved(event) => (
+                "slots_moved",
+                json!({
+                    "to_shard": event.to,
+                    "sku_id": self.sku(entry.shard, event.sku),
+                    "moved": ranges(&event.slots),
+                }),
+            ),
+            Event::HomeFollowed(control) => (
+                "home_followed",
+                json!({
+                    "change_id": control.change_id,
+                    "version": control.version,
+                    "definition": control.definition.as_ref().map(catalog::to_json),
+                    "paused": control.paused,
+                    "closed": control.closed,
+                }),
+            ),
+            Event::ActivityRetired(event) => ("activity_retired", json!({ "orders": event.orders })),
             Event::ChangeNoted(noted) => ("change_noted", json!({ "change": change(noted) })),
             Event::SaleSwitched(event) => {
                 let to = match event.to {
@@ -168,14 +191,15 @@ impl Names {
     }
 
     fn stock(&self, shard: ShardId, change: &StockChange) -> Value {
-        let ranges = |slots: &Slots| -> Vec<[u32; 2]> {
-            slots.ranges().iter().map(|range| [range.first, range.last()]).collect()
-        };
         match change {
             StockChange::Added { sku, slots } => json!({ "sku_id": self.sku(shard, *sku), "added": ranges(slots) }),
             StockChange::Removed { sku, slots } => json!({ "sku_id": self.sku(shard, *sku), "removed": ranges(slots) }),
         }
     }
+}
+
+fn ranges(slots: &Slots) -> Vec<[u32; 2]> {
+    slots.ranges().iter().map(|range| [range.first, range.last()]).collect()
 }
 
 fn change(change: &Change) -> Value {

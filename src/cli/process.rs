@@ -13,10 +13,11 @@ use std::time::Duration;
 use actix_web::web::Data;
 
 use crate::actors::desk::By;
-use crate::actors::{Ack, House, Readiness, Recovered, Settings, recovery};
+use crate::actors::{Ack, House, Readiness, Settings};
 use crate::clock::{Clock, SLEW_EVERY};
 use crate::config::Config;
 use crate::domain::event::Author;
+use crate::domain::{Sales, Unfit};
 use crate::http::{Bound, State, Verifier, bind};
 use crate::ids::{Seq, UnixMillis};
 use crate::persist::{self, DurableGroup, Journal, Observe, Options, Tail, Writer, free_bytes, journal_bytes};
@@ -44,7 +45,7 @@ pub enum Error {
     Close(#[source] persist::Error),
     /// The journal is whole and holds an event that cannot be.
     #[error("{0}")]
-    Unfit(#[from] recovery::Unfit),
+    Unfit(#[from] Unfit),
 }
 
 /// Listeners that answer `recovering`, before there are actors.
@@ -83,8 +84,8 @@ impl Front {
 ///
 /// # Errors
 /// [`Error::Journal`] for a record that does not hold, [`Error::Unfit`] for an event that cannot be.
-pub fn recover<R: persist::Read + ?Sized>(journal: &R) -> Result<Recovered, Error> {
-    let mut recovered = Recovered::default();
+pub fn recover<R: persist::Read + ?Sized>(journal: &R) -> Result<Sales, Error> {
+    let mut recovered = Sales::default();
     let mut unfit = None;
     persist::replay(journal, Tail::START, Seq(u64::MAX), |seq, entry| {
         if unfit.is_none() {
@@ -107,7 +108,7 @@ impl Process {
         config: &Config,
         state: &Data<State>,
         journal: J,
-        recovered: Recovered,
+        recovered: Sales,
         clock: Clock,
         on_fault: impl FnOnce(persist::Error) + Send + 'static,
     ) -> Result<Self, Error> {

@@ -93,7 +93,7 @@ async fn serve(config: &Config, started: UnixMillis) -> Result<(), Error> {
         }
     };
     let (journal, recovered) = opened?;
-    let clock = process::clock(recovered.last_at_ms);
+    let clock = process::clock(recovered.last_at_ms());
     let process = Process::open(config, &front.state, journal, recovered, clock, stop_at_once).await?;
     let took_ms = process.clock.now_ms().0.saturating_sub(started.0);
     tracing::info!(activities = process.house.router.count(), took_ms, "ready");

@@ -138,7 +138,7 @@ mod tests {
             skus: vec![sku],
         };
         let change = Change { change_id: 1, by: Author::StartUp, key: None };
-        let event = ActivityDefined { activity_id: ActivityId(1), definition, from_catalog: false, change };
+        let event = ActivityDefined { activity_id: ActivityId(1), definition, from_catalog: false, change, part: None };
         let mut auditor = Auditor::default();
         auditor.observe(Seq(1), &entry(0, Event::ActivityDefined(Box::new(event))));
         auditor.observe(Seq(2), &order(1));

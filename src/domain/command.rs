@@ -1,8 +1,8 @@
 //! Commands: what somebody asks of a sale, and what the sale makes of it.
 
 use super::definition::Definition;
-use super::event::{Author, Change, Events, Switch};
-use crate::ids::{KeyDigest, SkuId, UnixMillis, UserId};
+use super::event::{Author, Change, Control, Events, Switch};
+use crate::ids::{KeyDigest, ShardId, SkuId, SkuIndex, UnixMillis, UserId};
 
 /// A command and the instant at which it is decided. Time is an input, so a replay sees the same one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,26 @@ pub enum Command {
     AddStock(AddStock),
     /// An operator pauses, resumes or closes the sale.
     SwitchSale(SwitchSale),
+    /// Another part of the activity needs units.
+    MoveSlots(MoveSlots),
+    /// The home has changed; this part does as it does.
+    FollowHome(Box<Control>),
+    /// The activity is long over: it leaves memory. Asked of its home, once every part is settled.
+    Retire {
+        /// Orders that were ever placed, over all parts.
+        orders: u64,
+    },
+}
+
+/// See [`Command::MoveSlots`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MoveSlots {
+    /// To which shard of the activity.
+    pub to: ShardId,
+    /// Of which SKU.
+    pub sku: SkuIndex,
+    /// At most so many. Fewer where fewer are free, or where they lie in more ranges than an event may name.
+    pub units: u32,
 }
 
 /// See [`Command::PlaceOrder`].

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use super::command::RequestKey;
 use super::definition::Definition;
+use super::part::Part;
 use super::slots::Slots;
 use crate::ids::{ActivityId, Cents, KeyDigest, ShardId, SkuIndex, UnixMillis, UserId};
 
@@ -23,7 +24,7 @@ pub type Events = SmallVec<[Event; 1]>;
 /// An event as it stands in the journal: whose it is, and when it happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// The shard whose state it changes.
+    /// The shard whose state it changes; for a move, the giver.
     pub shard: ShardId,
     /// When it was decided; never decreases within a shard (J5).
     pub at_ms: UnixMillis,
@@ -56,6 +57,15 @@ pub enum Event {
     /// what others changed in between.
     #[serde(rename = "n")]
     ChangeNoted(Box<Change>),
+    /// Free slots went from this shard to another of the same activity: one event with two ends (S5).
+    #[serde(rename = "m")]
+    SlotsMoved(SlotsMoved),
+    /// A part other than the home took over what the home has become by a change.
+    #[serde(rename = "f")]
+    HomeFollowed(Box<Control>),
+    /// The activity, long over, left memory with all its shards. Written by its home.
+    #[serde(rename = "e")]
+    ActivityRetired(ActivityRetired),
 }
 
 /// See [`Event::OrderPlaced`].
@@ -130,6 +140,43 @@ pub struct ActivityDefined {
     pub from_catalog: bool,
     /// Who asked.
     pub change: Change,
+    /// Which part of the activity the shard is; `None` where it is all of it. The home begins with all the stock, the
+    /// other parts with none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<Part>,
+}
+
+/// See [`Event::SlotsMoved`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotsMoved {
+    /// The shard that has them from now on.
+    pub to: ShardId,
+    /// Of which SKU.
+    pub sku: SkuIndex,
+    /// Which; at most [`STOCK_RANGES_MAX`] ranges.
+    pub slots: Slots,
+}
+
+/// What every part of an activity has in common, because the home decides it: see [`Event::HomeFollowed`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Control {
+    /// The change that led here, the same in every part.
+    pub change_id: u64,
+    /// The definition's version.
+    pub version: u64,
+    /// The definition, where it changed since the part last followed.
+    pub definition: Option<Definition>,
+    /// Whether the sale is paused.
+    pub paused: bool,
+    /// Whether it was closed for good.
+    pub closed: bool,
+}
+
+/// See [`Event::ActivityRetired`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActivityRetired {
+    /// The orders that were ever placed, over all parts: what whoever brings the activity back must find.
+    pub orders: u64,
 }
 
 /// See [`Event::ActivityRedefined`].

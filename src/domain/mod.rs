@@ -6,7 +6,7 @@
 //!  Event            ──▶ Sale::apply  (writes, never refuses)
 //! ```
 //!
-//! Recovery, the auditor and the simulator all fold the same `apply`; replaying a journal gives the same state, bit for
+//! Recovery, checkpoints, the auditor and the simulator all fold the same `apply`, through [`Sales`]; replaying a journal gives the same state, bit for
 //! bit. One verb a file: each holds its part of `decide` and of `apply`.
 
 pub mod audit;
@@ -17,12 +17,16 @@ pub mod definition;
 pub mod event;
 pub mod expire;
 mod merge;
+mod moves;
 pub mod order;
 mod orders;
+pub mod part;
 mod place;
 mod redefine;
 pub mod refusal;
+mod retire;
 pub mod sale;
+pub mod sales;
 pub mod slots;
 mod switch;
 
@@ -30,5 +34,7 @@ pub use command::{Command, Decision, Stamped};
 pub use definition::Definition;
 pub use event::{Entry, Event, Events};
 pub use order::{OrderState, OrderView};
+pub use part::Part;
 pub use refusal::Refusal;
 pub use sale::{Phase, Sale};
+pub use sales::{Sales, Unfit};

@@ -1,6 +1,8 @@
 //! Changing what a sale is, while it runs: what may change, what may not, and what it does to the stock. It never
 //! touches what is held or sold.
 
+use std::sync::Arc;
+
 use smallvec::smallvec;
 
 use super::command::{AddStock, Decision, Redefine, Source};
@@ -26,13 +28,13 @@ impl Sale {
         let (definition, catalog) = match command.from {
             Source::Put => (command.definition.clone(), None),
             Source::Catalog => {
-                let merged = merge(&self.definition, self.catalog.as_ref(), &command.definition)
+                let merged = merge(&self.definition, self.catalog.as_deref(), &command.definition)
                     .map_err(|sku| self.stock_too_low(sku))?;
-                let is_news = self.catalog.as_ref() != Some(&command.definition);
+                let is_news = self.catalog.as_deref() != Some(&command.definition);
                 (merged, is_news.then(|| command.definition.clone()))
             }
         };
-        if definition == self.definition && (catalog.is_none() || self.closed) {
+        if definition == *self.definition && (catalog.is_none() || self.closed) {
             return Ok(Decision::stands(&command.request));
         }
         if self.closed {
@@ -50,7 +52,7 @@ impl Sale {
         if self.replay_of_change(command.request.by, command.request.key)? {
             return Ok(Decision::replayed());
         }
-        let mut definition = self.definition.clone();
+        let mut definition = self.definition().clone();
         let sku = definition.skus.iter_mut().find(|sku| sku.sku_id == command.sku).ok_or(Refusal::SkuNotFound)?;
         let max = STOCK_MAX - sku.stock.0;
         let add = u32::try_from(command.add)
@@ -88,14 +90,15 @@ impl Sale {
         Refusal::StockTooLow { sku, largest_reduction: known.unwrap_or(0) }
     }
 
-    /// What must happen to each SKU's slots so that the new definition's totals stand.
+    /// What must happen to each SKU's slots so that the new definition's totals stand. Where the activity has several
+    /// parts, what is free must have been gathered here before: what is elsewhere counts as held.
     fn stock_changes(&self, new: &Definition) -> Result<Vec<StockChange>, Refusal> {
         let mut changes = Vec::new();
         let mut ranges = 0;
         let listed = self.skus.iter().enumerate().filter(|(_, sku)| sku.listed);
         for (index, sku) in listed {
             let taken_off = new.sku(&sku.sku_id).is_none();
-            if taken_off && sku.held > 0 {
+            if taken_off && sku.free.count() < self.stock_of(&sku.sku_id) {
                 return Err(Refusal::ImmutableField { field: format!("skus.{}", sku.sku_id) });
             }
             if taken_off && sku.free.count() > 0 {
@@ -109,7 +112,8 @@ impl Sale {
                 next_index += 1;
                 next_index - 1
             });
-            if let Some(change) = stock_change(index, place.map(|place| &self.skus[place]), sku, &mut ranges)? {
+            let known = place.map(|place| (&self.skus[place], self.stock_of(&sku.sku_id)));
+            if let Some(change) = stock_change(index, known, sku, &mut ranges)? {
                 changes.push(change);
             }
         }
@@ -119,17 +123,36 @@ impl Sale {
         Ok(changes)
     }
 
+    /// All units of a SKU, wherever they are; none where it is not listed.
+    fn stock_of(&self, sku_id: &SkuId) -> u32 {
+        self.definition.sku(sku_id).map_or(0, |sku| sku.stock.0)
+    }
+
     pub(super) fn apply_redefined(&mut self, event: &ActivityRedefined) {
         assert_eq!(event.version, self.version + 1, "a definition's versions have no gap");
+        assert!(self.part.is_home(), "U4: an activity is changed at its home");
         self.version = event.version;
-        self.definition = event.definition.clone();
+        self.list_skus(&event.definition);
         if let Some(catalog) = &event.catalog {
-            self.catalog = Some(catalog.clone());
+            self.catalog = Some(Arc::new(catalog.clone()));
         }
+        for change in &event.stock {
+            self.apply_stock_change(change);
+        }
+        for (sku, counted) in event.definition.skus.iter().zip(self.counts()) {
+            let whole = event.definition.shards > 1 || sku.stock == counted.stock;
+            assert!(whole, "S1: the stock of SKU {} is all its units", sku.sku_id);
+        }
+        self.remember(&event.change);
+    }
+
+    /// Takes a definition over: its SKUs are listed and have its prices, others are not listed any more.
+    pub(super) fn list_skus(&mut self, definition: &Definition) {
+        self.definition = Arc::new(definition.clone());
         for sku in &mut self.skus {
             sku.listed = false;
         }
-        for sku in &event.definition.skus {
+        for sku in &definition.skus {
             match self.skus.iter_mut().find(|known| known.sku_id == sku.sku_id) {
                 Some(known) => {
                     known.listed = true;
@@ -145,13 +168,6 @@ impl Sale {
                 }),
             }
         }
-        for change in &event.stock {
-            self.apply_stock_change(change);
-        }
-        for (sku, counted) in event.definition.skus.iter().zip(self.counts()) {
-            assert_eq!(sku.stock, counted.stock, "S1: the stock of SKU {} is all its units", sku.sku_id);
-        }
-        self.remember(&event.change);
     }
 
     fn apply_stock_change(&mut self, change: &StockChange) {
@@ -185,11 +201,11 @@ fn check_bounds(merged: &Definition) -> Result<(), Refusal> {
 
 fn stock_change(
     index: usize,
-    known: Option<&Sku>,
+    known: Option<(&Sku, u32)>,
     wanted: &SkuDefinition,
     ranges: &mut usize,
 ) -> Result<Option<StockChange>, Refusal> {
-    let (stock, last_slot) = known.map_or((0, 0), |sku| (sku.free.count() + sku.held, sku.last_slot));
+    let (stock, last_slot) = known.map_or((0, 0), |(sku, stock)| (stock, sku.last_slot));
     if wanted.stock.0 > stock {
         let count = wanted.stock.0 - stock;
         last_slot.checked_add(count).ok_or(Refusal::TooLarge { what: "a SKU's slots over its life: below 2^32" })?;
@@ -197,7 +213,7 @@ fn stock_change(
         return Ok(Some(StockChange::Added { sku: sku_index(index), slots }));
     }
     match known {
-        Some(sku) if wanted.stock.0 < stock => removed(index, sku, stock - wanted.stock.0, ranges).map(Some),
+        Some((sku, _)) if wanted.stock.0 < stock => removed(index, sku, stock - wanted.stock.0, ranges).map(Some),
         _ => Ok(None),
     }
 }

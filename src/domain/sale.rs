@@ -1,5 +1,7 @@
 //! A sale: the state of one shard of a flash sale, and the two doors to it, `decide` and `apply`.
 
+use std::sync::Arc;
+
 use rustc_hash::FxHashMap;
 
 use super::command::{Command, Decision, Request, RequestKey, Stamped};
@@ -8,6 +10,7 @@ use super::definition::Definition;
 use super::event::{ActivityDefined, Author, Change, Event, Events};
 use super::order::{Order, OrderView};
 use super::orders::Orders;
+use super::part::Part;
 use super::refusal::Refusal;
 use super::slots::{FreeSlots, Slots};
 use crate::ids::{ActivityId, Cents, KeyDigest, OrderId, Qty, ShardId, SkuId, SkuIndex, UnixMillis, UserId};
@@ -20,11 +23,14 @@ const CHANGE_KEYS_MAX: usize = 100_000;
 pub struct Sale {
     pub(super) shard: ShardId,
     pub(super) activity_id: ActivityId,
+    pub(super) part: Part,
     pub(super) version: u64,
-    pub(super) definition: Definition,
-    pub(super) catalog: Option<Definition>,
+    pub(super) definition: Arc<Definition>,
+    pub(super) catalog: Option<Arc<Definition>>,
     pub(super) paused: bool,
     pub(super) closed: bool,
+    /// When it was closed, where it was.
+    pub(super) closed_at_ms: Option<UnixMillis>,
     pub(super) skus: Vec<Sku>,
     pub(super) orders: Orders,
     pub(super) deadlines: Deadlines,
@@ -110,19 +116,22 @@ impl Sale {
     /// The state after a shard's first event.
     #[must_use]
     pub fn define(shard: ShardId, event: &ActivityDefined) -> Self {
-        let definition = event.definition.clone();
+        let definition = Arc::new(event.definition.clone());
+        let part = event.part.unwrap_or_else(|| Part::sole(shard));
+        // A part other than the home has what was moved to it.
+        let units = |stock: Qty| if part.is_home() { stock.0 } else { 0 };
         let skus = definition
             .skus
             .iter()
             .map(|sku| {
                 let mut free = FreeSlots::default();
-                free.add(&Slots::range(1, sku.stock.0));
+                free.add(&Slots::range(1, units(sku.stock)));
                 Sku {
                     sku_id: sku.sku_id.clone(),
                     price_cents: sku.price_cents,
                     listed: true,
                     free,
-                    last_slot: sku.stock.0,
+                    last_slot: units(sku.stock),
                     held: 0,
                 }
             })
@@ -130,11 +139,13 @@ impl Sale {
         let mut sale = Self {
             shard,
             activity_id: event.activity_id,
+            part,
             version: 1,
-            catalog: event.from_catalog.then(|| definition.clone()),
+            catalog: event.from_catalog.then(|| Arc::clone(&definition)),
             definition,
             paused: false,
             closed: false,
+            closed_at_ms: None,
             skus,
             orders: Orders::default(),
             deadlines: Deadlines::default(),
@@ -159,21 +170,27 @@ impl Sale {
             Command::Redefine(command) => self.redefine(command, now_ms),
             Command::AddStock(command) => self.add_stock(command),
             Command::SwitchSale(command) => self.switch(command),
+            Command::MoveSlots(command) => Ok(self.give(command)),
+            Command::FollowHome(home) => Ok(self.follow(home)),
+            Command::Retire { orders } => Ok(self.retire(*orders)),
         }
     }
 
-    /// Takes an event in.
+    /// Takes an event of this shard in; of a move, the giver's end. The end of the whole activity changes nothing here.
     ///
     /// # Panics
     /// Where the event cannot follow on this state: a journal that this binary did not write, or our bug.
     pub fn apply(&mut self, at_ms: UnixMillis, event: &Event) {
         match event {
             Event::OrderPlaced(event) => self.apply_placed(at_ms, event),
+            Event::SlotsMoved(event) => self.apply_given(event),
+            Event::HomeFollowed(control) => self.apply_followed(at_ms, control),
+            Event::ActivityRetired(_) => {}
             Event::OrderCancelled(event) => self.apply_cancelled(event),
             Event::HoldsExpired(event) => self.apply_expired(event),
             Event::ActivityDefined(_) => panic!("U4: activity {} is defined a second time", self.activity_id),
             Event::ActivityRedefined(event) => self.apply_redefined(event),
-            Event::SaleSwitched(event) => self.apply_switched(event),
+            Event::SaleSwitched(event) => self.apply_switched(at_ms, event),
             Event::ChangeNoted(change) => self.remember(change),
         }
     }
@@ -219,10 +236,22 @@ impl Sale {
         self.version
     }
 
+    /// Which part of its activity the shard is.
+    #[must_use]
+    pub fn part(&self) -> Part {
+        self.part
+    }
+
     /// What the sale is.
     #[must_use]
     pub fn definition(&self) -> &Definition {
         &self.definition
+    }
+
+    /// The same, to keep.
+    #[must_use]
+    pub fn shared_definition(&self) -> Arc<Definition> {
+        Arc::clone(&self.definition)
     }
 
     /// Whether an operator paused it, window or not.
@@ -249,7 +278,8 @@ impl Sale {
         self.orders.count()
     }
 
-    /// The units of each SKU that the definition has, in its order.
+    /// The shard's units of each SKU that the definition has, in its order. Where the activity has one shard these are
+    /// all units.
     #[must_use]
     pub fn counts(&self) -> Vec<SkuCount> {
         let count = |sku: &Sku| SkuCount {

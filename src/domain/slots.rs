@@ -126,6 +126,13 @@ impl FreeSlots {
         })
     }
 
+    /// Up to `count` of the highest free slots, in at most `ranges_max` ranges.
+    #[must_use]
+    pub fn highest_within(&self, count: u32, ranges_max: usize) -> Slots {
+        let room: u32 = self.ranges().rev().take(ranges_max).map(|range| range.count).sum();
+        self.highest(count.min(room)).expect("no more than is free is asked for")
+    }
+
     /// Takes `slots` out.
     ///
     /// # Panics

@@ -6,6 +6,7 @@ use super::command::{Decision, SwitchSale};
 use super::event::{Event, SaleSwitched, Switch};
 use super::refusal::Refusal;
 use super::sale::Sale;
+use crate::ids::UnixMillis;
 
 impl Sale {
     pub(super) fn switch(&self, command: &SwitchSale) -> Result<Decision, Refusal> {
@@ -25,12 +26,17 @@ impl Sale {
         Ok(Decision::events(smallvec![Event::SaleSwitched(Box::new(event))]))
     }
 
-    pub(super) fn apply_switched(&mut self, event: &SaleSwitched) {
+    pub(super) fn apply_switched(&mut self, at_ms: UnixMillis, event: &SaleSwitched) {
         match event.to {
             Switch::Paused => self.paused = true,
             Switch::Resumed => self.paused = false,
-            Switch::Closed => self.closed = true,
+            Switch::Closed => self.close(at_ms),
         }
         self.remember(&event.change);
+    }
+
+    pub(super) fn close(&mut self, at_ms: UnixMillis) {
+        self.closed = true;
+        self.closed_at_ms.get_or_insert(at_ms);
     }
 }

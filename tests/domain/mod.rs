@@ -61,7 +61,7 @@ pub fn with(change: impl FnOnce(&mut Definition)) -> Definition {
 
 pub fn defined(definition: Definition, from_catalog: bool) -> ActivityDefined {
     let change = Change { change_id: 1, by: Author::StartUp, key: None };
-    ActivityDefined { activity_id: ACTIVITY, definition, from_catalog, change }
+    ActivityDefined { activity_id: ACTIVITY, definition, from_catalog, change, part: None }
 }
 
 pub fn place(user: u64, sku: &str, quantity: i64) -> PlaceOrder {

@@ -144,6 +144,9 @@ impl Model {
                 to if (to == Switch::Paused) == self.paused => stands(&switch.request),
                 _ => Expected::Event,
             }),
+            Command::MoveSlots(_) | Command::FollowHome(_) | Command::Retire { .. } => {
+                unreachable!("this model has one shard, which never leaves")
+            }
         }
     }
 

@@ -114,7 +114,9 @@ impl Books {
                 true
             }
             Event::ChangeNoted(_) => true,
-            Event::ActivityDefined(_) => false,
+            Event::ActivityDefined(_) | Event::SlotsMoved(_) | Event::HomeFollowed(_) | Event::ActivityRetired(_) => {
+                false
+            }
         };
         self.faulty = !sound;
         sound
@@ -235,7 +237,11 @@ impl Books {
                 report.check(Id::S1, same, || format!("event {seq}: the sale has other SKUs than the books"));
                 (0..self.skus.len().min(sale.skus.len())).for_each(|sku| self.compare_sku(sale, sku, seq, report));
             }
-            Event::SaleSwitched(_) | Event::ChangeNoted(_) => {}
+            Event::SaleSwitched(_)
+            | Event::ChangeNoted(_)
+            | Event::SlotsMoved(_)
+            | Event::HomeFollowed(_)
+            | Event::ActivityRetired(_) => {}
         }
     }
 
