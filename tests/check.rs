@@ -61,7 +61,6 @@ fn each_fault_of_an_activity_is_told_with_its_line() {
         (START, "\"soon\"", "5 starts_at: is not a time as RFC 3339 writes it"),
         (START, "1735660800000", "5 starts_at: must be text, is an integer"),
         ("2035-", "2025-", "6 ends_at: must be after starts_at"),
-        ("shards = 1 ", "shards = 4 ", "7 shards: more than 1 is not available in this version"),
         ("shards = 1 ", "shards = 257 ", "7 shards: must be from 1 to 256"),
         ("per_user_limit = 1 ", "per_user_limit = 0 ", "8 per_user_limit: must be from 1 to 10000"),
         ("payment_window_s = 300", "payment_window_s = 2592001", "9 payment_window_s: must be from 1 to 2592000"),

@@ -1,5 +1,6 @@
 //! What is asked of a shard, and what it answers.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actix::Message;
@@ -10,10 +11,11 @@ use crate::domain::sale::SkuCount;
 use crate::domain::{Definition, OrderState, OrderView, Phase, Refusal};
 use crate::ids::{OrderId, ShardId, SkuId, UnixMillis, UserId};
 
-/// A question and where its answer goes.
+/// A question to a shard, and where its answer goes.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct Ask {
+    pub shard: ShardId,
     pub question: Question,
     pub reply: oneshot::Sender<Answer>,
 }
@@ -56,15 +58,15 @@ pub enum Question {
     Change(Operation),
 }
 
-/// A page of a shard's orders.
+/// A page of an activity's orders, part after part.
 #[derive(Clone, Debug)]
 pub struct Page {
     /// Only this user's.
     pub user: Option<UserId>,
     /// Only in this state.
     pub state: Option<OrderState>,
-    /// Only after this number.
-    pub after: u32,
+    /// Only after this order.
+    pub after: Option<OrderId>,
     /// At most so many.
     pub limit: usize,
 }
@@ -95,8 +97,10 @@ pub enum Answer {
         /// Whether an earlier request with the same key placed or cancelled it.
         replayed: bool,
     },
-    /// Several orders, and the number after which the next page starts.
+    /// A user's orders, newest first, and the number before which the next page starts.
     Orders(Vec<OrderView>, Option<u32>),
+    /// A page of orders, and the order after which the next page starts.
+    Page(Vec<OrderView>, Option<OrderId>),
     /// The newest live order, if any.
     Live(Option<OrderView>),
     /// The sale as it stands.
@@ -107,7 +111,18 @@ pub enum Answer {
     Refused(Refused),
 }
 
-/// A sale as it stands.
+/// One shard's part of a sale.
+#[derive(Clone, Debug)]
+pub struct ShardView {
+    /// Which.
+    pub shard: ShardId,
+    /// Orders ever placed there.
+    pub accepted: u64,
+    /// The units that are there.
+    pub skus: Vec<SkuCount>,
+}
+
+/// A sale as it stands: as one shard knows it, or all of them together.
 #[derive(Clone, Debug)]
 pub struct SaleView {
     /// What it is.
@@ -123,11 +138,30 @@ pub struct SaleView {
     /// Orders ever placed.
     pub accepted: u64,
     /// Refusals by code since the process started.
-    pub refused: Vec<(&'static str, u64)>,
-    /// The shard that answers.
-    pub shard: ShardId,
+    pub refused: BTreeMap<&'static str, u64>,
+    /// Its shards.
+    pub shards: Vec<ShardView>,
     /// When it was asked.
     pub at_ms: UnixMillis,
+}
+
+impl SaleView {
+    /// Adds what another part knows to what the home does. The parts were asked one after the other, and units move
+    /// between them: what is held is added up, and what is free is the rest of the stock (S1).
+    pub(super) fn add(&mut self, part: Self) {
+        for count in &mut self.skus {
+            let stock = self.definition.sku(&count.sku_id).map_or(0, |sku| sku.stock.0);
+            let there = part.skus.iter().find(|there| there.sku_id == count.sku_id);
+            let (held, sold) = there.map_or((0, 0), |there| (there.held.0, there.sold.0));
+            count.held.0 += held;
+            count.sold.0 += sold;
+            count.stock.0 = stock;
+            count.available.0 = stock.saturating_sub(count.held.0 + count.sold.0);
+        }
+        self.accepted += part.accepted;
+        part.refused.into_iter().for_each(|(code, refused)| *self.refused.entry(code).or_default() += refused);
+        self.shards.extend(part.shards);
+    }
 }
 
 /// What an operator's change did.

@@ -17,12 +17,12 @@ use super::ask::{Answer, Asked, Changed, Operation, Reason, Refused};
 use super::house::Nursery;
 use super::router::Router;
 use crate::catalog;
-use crate::domain::Sales;
 use crate::domain::command::{AddStock, Redefine, Request, RequestKey, Source, SwitchSale};
 use crate::domain::event::{ActivityDefined, Author, Switch};
-use crate::domain::{Definition, Entry, Event, Phase, Refusal, Sale};
+use crate::domain::found::found;
+use crate::domain::{Definition, Phase, Refusal, Sales};
 use crate::faults::Fault;
-use crate::ids::{ActivityId, ShardId, SkuId};
+use crate::ids::{ActivityId, Seq, ShardId, SkuId};
 use crate::persist::Submission;
 
 /// Where operators' changes are made. Cheap to clone; all clones are the same desk.
@@ -262,7 +262,8 @@ impl Desk {
         if let Some(refusal) = self.sku_in_use(ledger, put.activity_id, &put.definition) {
             return self.refuse(refusal);
         }
-        if ledger.last_shard == ShardId::MAX {
+        let left = ShardId::MAX.0 - ledger.last_shard.0;
+        if left < u32::from(put.definition.shards.max(1)) {
             return self.refuse(Refusal::TooLarge { what: "a journal's 2^27 shards" });
         }
         let at_ms = self.0.router.now_ms();
@@ -275,24 +276,29 @@ impl Desk {
             return answer;
         }
 
-        let shard = ShardId(ledger.last_shard.0 + 1);
-        ledger.last_shard = shard;
-        let event = ActivityDefined {
+        let home = ShardId(ledger.last_shard.0 + 1);
+        ledger.last_shard = ShardId(ledger.last_shard.0 + u32::from(after.shards.max(1)));
+        let first = ActivityDefined {
             activity_id: put.activity_id,
             definition: Definition::clone(&after),
             from_catalog: put.from == Source::Catalog,
             change: ledger.request(by).change(),
             part: None,
         };
-        let sale = Sale::define(shard, &event);
-        let event = Event::ActivityDefined(Box::new(event));
+        let entries = found(home, first, at_ms);
+        let mut sales = Sales::default();
+        for entry in &entries {
+            sales.take(Seq(0), entry).expect("what founds an activity follows on itself");
+        }
         let nursery = ledger.nursery.as_mut().expect("the desk is opened with its nursery");
         let (reply, receiver) = oneshot::channel();
-        let submission =
-            Submission { entries: smallvec![Entry { shard, at_ms, event }], ack: Ack::Answer(reply, answer) };
-        let _stopped = nursery.journal().submit(submission);
+        // Each by itself: together they may be more than a record holds. A start carries on what a crash cuts.
+        for entry in entries {
+            let _stopped = nursery.journal().submit(Submission { entries: smallvec![entry], ack: Ack::Nobody });
+        }
+        let _stopped = nursery.journal().submit(Submission { entries: smallvec![], ack: Ack::Answer(reply, answer) });
         let answer = Asked::Later(receiver).answer().await;
-        nursery.start(sale);
+        sales.into_activities().for_each(|parts| nursery.start(parts));
         self.0.router.settle(put.activity_id).await;
         ledger.note_skus(put.activity_id, &after);
         answer

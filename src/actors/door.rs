@@ -1,23 +1,25 @@
-//! The door of a shard: what the HTTP workers may know of a sale without asking its actor.
+//! The door of an activity: what the HTTP workers may know of a sale without asking its actors.
 //!
 //! The card (definition, pause, version) is shown only once it is durable. The counts of free units are shown at once:
 //! `sold_out` is the one answer that may run ahead of the disk, and it is what losers get, at the price of one load.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
 
-use crate::domain::{Definition, Phase};
-use crate::ids::{ActivityId, ShardId, SkuId, UnixMillis};
+use super::units::Units;
+use crate::domain::{Definition, Phase, Sale};
+use crate::ids::{ActivityId, SkuId, UnixMillis};
 
-/// What stands before a shard's actor.
+/// What stands before an activity's actors.
 pub(super) struct Door {
     pub activity_id: ActivityId,
-    pub shard: ShardId,
     card: ArcSwap<Card>,
-    /// When the next hold runs out; the end of time where none is held. From then on the counts are out of date.
-    next_deadline_ms: AtomicU64,
+    /// Every SKU that the activity has or had, by index.
+    units: RwLock<Vec<Arc<Units>>>,
+    /// By part, when the next hold runs out; the end of time where none is held. From then on the counts are out of date.
+    next_deadlines_ms: Box<[AtomicU64]>,
     /// Refusals that were given here, at the door.
     pub refused: DoorRefusals,
 }
@@ -29,8 +31,8 @@ pub(super) struct Card {
     pub version: u64,
     pub paused: bool,
     pub closed: bool,
-    /// The listed SKUs with the live count of each one's free units.
-    pub skus: Vec<(SkuId, Arc<AtomicU32>)>,
+    /// The listed SKUs with the live counts of each one's free units.
+    pub skus: Vec<(SkuId, Arc<Units>)>,
 }
 
 /// Refusals counted where they were given.
@@ -42,26 +44,48 @@ pub(super) struct DoorRefusals {
 }
 
 impl Door {
-    pub fn new(activity_id: ActivityId, shard: ShardId, card: Card) -> Self {
-        // Until its actor has started, everything goes to the actor.
-        let next_deadline_ms = AtomicU64::new(0);
+    /// The door of the activity whose home this is. No unit is free until the parts show theirs.
+    pub fn new(home: &Sale) -> Self {
+        let parts = home.definition().shards.max(1);
+        let units: Vec<_> = home.sku_ids().map(|_| Arc::new(Units::new(parts))).collect();
+        let card = Card::new(home, &units);
         Self {
-            activity_id,
-            shard,
+            activity_id: home.activity_id(),
             card: ArcSwap::from_pointee(card),
-            next_deadline_ms,
+            units: RwLock::new(units),
+            // Until its actor has started, everything goes to the actor.
+            next_deadlines_ms: (0..parts).map(|_| AtomicU64::new(0)).collect(),
             refused: DoorRefusals::default(),
         }
     }
 
-    /// Shows when the next hold runs out.
-    pub fn show_deadline(&self, next: Option<UnixMillis>) {
-        self.next_deadline_ms.store(next.map_or(u64::MAX, |next| next.0), Ordering::SeqCst);
+    /// Over how many parts the activity is spread.
+    pub fn parts(&self) -> u16 {
+        u16::try_from(self.next_deadlines_ms.len()).expect("an activity has a u16 of parts")
     }
 
-    /// Whether the counts of free units are those of this instant: no hold has run out that is not released yet.
+    /// The counts of free units by SKU index, for `skus` SKUs: those that are new begin at none.
+    pub fn units(&self, skus: usize) -> Vec<Arc<Units>> {
+        let mut units = self.units.write().unwrap_or_else(PoisonError::into_inner);
+        while units.len() < skus {
+            units.push(Arc::new(Units::new(self.parts())));
+        }
+        units[..skus].to_vec()
+    }
+
+    /// Shows when the next hold of a part runs out.
+    pub fn show_deadline(&self, part: u16, next: Option<UnixMillis>) {
+        self.next_deadlines_ms[usize::from(part)].store(next.map_or(u64::MAX, |next| next.0), Ordering::SeqCst);
+    }
+
+    /// Whether a part's counts of free units are those of this instant: it has no hold that ran out and is not released.
+    pub fn is_part_current(&self, part: u16, now_ms: UnixMillis) -> bool {
+        now_ms.0 < self.next_deadlines_ms[usize::from(part)].load(Ordering::SeqCst)
+    }
+
+    /// Whether all counts of free units are those of this instant.
     pub fn is_current(&self, now_ms: UnixMillis) -> bool {
-        now_ms.0 < self.next_deadline_ms.load(Ordering::SeqCst)
+        (0..self.parts()).all(|part| self.is_part_current(part, now_ms))
     }
 
     pub fn card(&self) -> arc_swap::Guard<Arc<Card>> {
@@ -74,6 +98,18 @@ impl Door {
 }
 
 impl Card {
+    /// What the home says of the sale; `units` by SKU index.
+    pub fn new(home: &Sale, units: &[Arc<Units>]) -> Self {
+        let listed = home.sku_ids().filter(|(_, _, listed)| *listed);
+        Self {
+            definition: home.shared_definition(),
+            version: home.version(),
+            paused: home.is_paused(),
+            closed: home.is_closed(),
+            skus: listed.map(|(index, sku_id, _)| (sku_id.clone(), Arc::clone(&units[usize::from(index.0)]))).collect(),
+        }
+    }
+
     /// What the sale is doing, as far as it is durable.
     pub fn phase(&self, now_ms: UnixMillis) -> Phase {
         Phase::at(now_ms, &self.definition, self.paused, self.closed)
@@ -82,7 +118,7 @@ impl Card {
     /// Whether fewer than `quantity` units of a listed SKU are free at this instant.
     pub fn is_sold_out(&self, sku_id: &SkuId, quantity: i64) -> bool {
         let may_be_held = (1..=i64::from(self.definition.quantity_max())).contains(&quantity);
-        let free = self.skus.iter().find(|(known, _)| known == sku_id).map(|(_, free)| free.load(Ordering::SeqCst));
+        let free = self.skus.iter().find(|(known, _)| known == sku_id).map(|(_, units)| units.all());
         may_be_held && free.is_some_and(|free| i64::from(free) < quantity)
     }
 }

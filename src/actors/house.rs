@@ -1,14 +1,18 @@
 //! Puts the actors of a process together: recovered shards on their arbiters, the router to them, the operator's desk.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use actix::{Actor, Arbiter, ArbiterHandle};
+use actix::{Actor, Addr, Arbiter, ArbiterHandle};
 
 use super::ack::Ack;
 use super::desk::Desk;
+use super::door::Door;
+use super::host::{Host, MoveIn, Shared, Siblings, Tenant};
 use super::readiness::Readiness;
+use super::roll_forward::roll_forward;
 use super::router::{Entrance, Router};
-use super::shard::{Shard, Shared};
+use super::shard::Shard;
 use crate::clock::Clock;
 use crate::domain::{Sale, Sales};
 use crate::ids::ActivityId;
@@ -26,7 +30,7 @@ pub struct Settings {
     pub catalog_dir: PathBuf,
     /// Messages that may wait for one shard.
     pub mailbox: usize,
-    /// Threads that the shards are spread over.
+    /// Threads that busy shards are spread over; small activities have one more.
     pub arbiters: usize,
 }
 
@@ -39,46 +43,77 @@ pub struct House {
     arbiters: Vec<Arbiter>,
 }
 
-/// Starts shards, each on one of a few arbiters in turn.
+/// Finds each shard its host: parts of one sale and large sales get hosts of their own, on arbiters that small
+/// activities do not use; those share a host on an arbiter of theirs.
 pub(super) struct Nursery {
     shared: Shared,
     router: Router,
     arbiters: Vec<ArbiterHandle>,
     started: usize,
+    shared_host: Addr<Host>,
 }
 
+/// Units below which an activity of one shard is small: it is over before it could hold up its neighbours.
+const SMALL_UNITS: u64 = 1_000;
+
 impl Nursery {
-    /// Starts a shard and shows its door.
-    pub fn start(&mut self, sale: Sale) {
-        let (shard, door) = Shard::new(sale, self.shared.clone());
-        let arbiter = &self.arbiters[self.started % self.arbiters.len()];
-        self.started += 1;
-        let shard = Shard::start_in_arbiter(arbiter, |_| shard);
-        self.router.add(Entrance { door, shard });
+    /// Starts an activity, given by all its parts in their order, and shows its door.
+    pub fn start(&mut self, parts: Vec<Sale>) {
+        let home = parts.first().expect("an activity has a home");
+        let (activity_id, first, count) = (home.activity_id(), home.part(), parts.len());
+        let door = Arc::new(Door::new(home));
+        let units: u64 = home.definition().skus.iter().map(|sku| u64::from(sku.stock.0)).sum();
+        let is_small = count == 1 && units < SMALL_UNITS;
+        // All show their free units before any is asked: a part that is not counted would look sold out.
+        let shards: Vec<Shard> = parts.into_iter().map(|sale| Shard::new(sale, Arc::clone(&door))).collect();
+        let siblings = Siblings::default();
+        let hosts: Vec<Addr<Host>> =
+            shards.iter().map(|_| if is_small { self.shared_host.clone() } else { self.host() }).collect();
+        if count > 1 {
+            siblings.get_or_init(|| hosts.clone());
+        }
+        for (shard, host) in shards.into_iter().zip(&hosts) {
+            // Past the mailbox's bound: a shard moves in once.
+            host.do_send(MoveIn(Tenant::new(shard, Arc::clone(&siblings))));
+        }
+        self.router.add(Entrance { activity_id, home: first, door, hosts });
     }
 
     pub fn journal(&self) -> &Handle<Ack> {
         &self.shared.journal
     }
+
+    /// A host of its own, on the next arbiter.
+    fn host(&mut self) -> Addr<Host> {
+        let arbiter = &self.arbiters[self.started % self.arbiters.len()];
+        self.started += 1;
+        let host = Host::new(self.shared.clone());
+        Host::start_in_arbiter(arbiter, |_| host)
+    }
 }
 
 impl House {
-    /// Starts an actor for every recovered shard. Runs inside an actix system; requests are refused with `recovering`
+    /// Starts every recovered shard; what a crash left half spread over the parts of an activity is carried on first. Runs inside an actix system; requests are refused with `recovering`
     /// until the caller says [`Readiness::ready`].
     #[must_use]
-    pub fn open(settings: Settings, recovered: Sales) -> Self {
+    pub fn open(settings: Settings, mut recovered: Sales) -> Self {
         let Settings { journal, clock, readiness, catalog_dir, mailbox, arbiters } = settings;
         let router = Router::new(clock.clone(), readiness.clone());
-        let arbiters: Vec<Arbiter> = (0..arbiters.max(1)).map(|_| Arbiter::new()).collect();
+        let arbiters: Vec<Arbiter> = (0..=arbiters.max(1)).map(|_| Arbiter::new()).collect();
+        let (for_small, for_busy) = arbiters.split_last().expect("there is one at least");
+        let shared = Shared { journal, clock, readiness, mailbox };
+        let shared_host = Host::new(shared.clone());
         let mut nursery = Nursery {
-            shared: Shared { journal, clock, readiness, mailbox },
+            shared_host: Host::start_in_arbiter(&for_small.handle(), |_| shared_host),
+            shared,
             router: router.clone(),
-            arbiters: arbiters.iter().map(Arbiter::handle).collect(),
+            arbiters: for_busy.iter().map(Arbiter::handle).collect(),
             started: 0,
         };
+        roll_forward(&mut recovered, nursery.journal(), router.now_ms());
         let desk = Desk::open(router.clone(), catalog_dir, &recovered);
-        for sale in recovered.into_shards().into_values() {
-            nursery.start(sale);
+        for parts in recovered.into_activities() {
+            nursery.start(parts);
         }
         Self { router, desk: desk.with(nursery), arbiters }
     }

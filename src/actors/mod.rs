@@ -1,22 +1,30 @@
-//! One writer a shard. Every rule that concerns a sale is decided by the one actor that owns it; nothing here locks
+//! One writer a shard. Every rule that concerns a sale is decided by the one shard that owns it; nothing here locks
 //! stock, and nothing that reveals an event is answered before that event is on disk.
 //!
 //! ```text
-//!   http ── Router::ask ──▶ door ──try_send──▶ Shard ── Submission { entries, Ack } ──▶ the journal's writer
-//!                            │ free-unit count 0: sold_out, no message                        │ durable
-//!   http ◀───────────────── oneshot ◀──────────────────────────────────── Ack::durable ◀──────┘
+//!   http ── Router ──▶ door ──try_send──▶ host ──turn──▶ shard      (decides, applies; touches nothing else)
+//!                       │ free units 0:    │ ◀──submissions, letters──┘
+//!                       │ sold_out, no     ├── Submission { entries, Ack } ──▶ the journal's writer
+//!                       ▼ message          └── letters ──▶ hosts of other parts   │ durable
+//!   http ◀───────────────── oneshot ◀────────────────────── Ack::durable ◀─────────┘
 //! ```
 //!
-//! Operators' changes go through the [`desk`], one at a time, and from there to the shard like any other command.
+//! An activity of several shards has a home, part 0: units move between the others through it ([`letter`]), and
+//! operators' changes, which come by the [`desk`], are decided there and followed by the rest.
 
 mod ack;
 pub mod ask;
 pub mod desk;
 mod door;
+mod host;
 pub mod house;
+mod letter;
 pub mod readiness;
+mod roll_forward;
 pub mod router;
 mod shard;
+mod turn;
+mod units;
 
 pub use ack::Ack;
 pub use ask::{Answer, Asked, Question, Refused, Unavailable};

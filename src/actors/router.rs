@@ -2,7 +2,7 @@
 //! `sold_out` and, outside the window, `not_started` and `ended` cost no message.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use actix::Addr;
@@ -10,14 +10,14 @@ use actix::dev::SendError;
 use dashmap::DashMap;
 use tokio::sync::oneshot;
 
-use super::ask::{Answer, Ask, Asked, Operation, Question, Reason, Refused, Unavailable};
+use super::ask::{Answer, Ask, Asked, Operation, Page, Question, Reason, Refused, SaleView, Unavailable};
 use super::door::Door;
+use super::host::Host;
 use super::readiness::{Readiness, Stage};
-use super::shard::Shard;
 use crate::clock::Clock;
 use crate::domain::command::PlaceOrder;
-use crate::domain::{Definition, Phase, Refusal};
-use crate::ids::{ActivityId, OrderId, ShardId, SkuId, UnixMillis};
+use crate::domain::{Definition, Part, Phase, Refusal};
+use crate::ids::{ActivityId, OrderId, ShardId, SkuId, UnixMillis, UserId};
 
 /// The way to every shard. Cheap to clone; all clones are the same.
 #[derive(Clone)]
@@ -32,10 +32,20 @@ struct Inner {
     readiness: Readiness,
 }
 
-/// A door with the actor behind it.
+/// A door with the actors behind it.
 pub(super) struct Entrance {
+    pub activity_id: ActivityId,
+    pub home: Part,
     pub door: Arc<Door>,
-    pub shard: Addr<Shard>,
+    /// By part.
+    pub hosts: Vec<Addr<Host>>,
+}
+
+impl Entrance {
+    /// The part that serves a user.
+    fn part_of(&self, user: UserId) -> u16 {
+        self.home.spread.part_of(user, self.door.parts())
+    }
 }
 
 /// What a list says of an activity.
@@ -63,9 +73,11 @@ impl Router {
         let entrance = Arc::new(entrance);
         let door = &entrance.door;
         let mut doors = self.0.doors.write().unwrap_or_else(PoisonError::into_inner);
-        doors.insert(door.activity_id, Arc::clone(door));
-        self.0.shards.insert(door.shard, Arc::clone(&entrance));
-        self.0.entrances.insert(door.activity_id, entrance);
+        doors.insert(entrance.activity_id, Arc::clone(door));
+        for part in 0..door.parts() {
+            self.0.shards.insert(entrance.home.shard(part), Arc::clone(&entrance));
+        }
+        self.0.entrances.insert(entrance.activity_id, entrance);
     }
 
     pub(super) fn door(&self, activity_id: ActivityId) -> Option<Arc<Door>> {
@@ -90,16 +102,68 @@ impl Router {
         &self.0.readiness
     }
 
-    /// Asks the shard of an activity.
+    /// Asks the shard that serves a user in an activity.
     #[must_use]
-    pub fn ask(&self, activity_id: ActivityId, question: Question) -> Asked {
+    pub fn ask(&self, activity_id: ActivityId, user: UserId, question: Question) -> Asked {
         if let Some(answer) = self.not_yet() {
             return answer;
         }
         match self.0.entrances.get(&activity_id) {
-            Some(entrance) => self.send(&entrance, question),
+            Some(entrance) => self.send(&entrance, entrance.part_of(user), question),
             None => self.refuse(Reason::ActivityNotFound),
         }
+    }
+
+    /// An activity as it stands, over all its shards.
+    pub async fn sale(&self, activity_id: ActivityId) -> Answer {
+        let asked: Vec<Asked> = match (self.not_yet(), self.entrance(activity_id)) {
+            (Some(answer), _) => return answer.answer().await,
+            (None, None) => return self.refuse(Reason::ActivityNotFound).answer().await,
+            (None, Some(entrance)) => {
+                (0..entrance.door.parts()).map(|part| self.send(&entrance, part, Question::Sale)).collect()
+            }
+        };
+        let mut whole: Option<Box<SaleView>> = None;
+        for part in asked {
+            match (part.answer().await, &mut whole) {
+                (Answer::Sale(part), Some(whole)) => whole.add(*part),
+                (Answer::Sale(home), whole) => *whole = Some(home),
+                (refused, _) => return refused,
+            }
+        }
+        Answer::Sale(whole.expect("an activity has a home"))
+    }
+
+    /// A page of an activity's orders, part after part; of one user's, from the part that serves them.
+    pub async fn orders(&self, activity_id: ActivityId, page: Page) -> Answer {
+        let entrance = match (self.not_yet(), self.entrance(activity_id)) {
+            (Some(answer), _) => return answer.answer().await,
+            (None, None) => return self.refuse(Reason::ActivityNotFound).answer().await,
+            (None, Some(entrance)) => entrance,
+        };
+        let parts = entrance.door.parts();
+        let after = page.after.and_then(OrderId::shard).map_or(0, |shard| shard.0.saturating_sub(entrance.home.home.0));
+        let from = u16::try_from(after).unwrap_or(parts);
+        let (from, until) =
+            page.user.map_or((from, parts), |user| (entrance.part_of(user), entrance.part_of(user) + 1));
+        let mut found = Vec::new();
+        for part in from..until {
+            let rest = Page { limit: page.limit - found.len(), ..page.clone() };
+            match self.send(&entrance, part, Question::Orders(rest)).answer().await {
+                Answer::Page(orders, next) => {
+                    found.extend(orders);
+                    let full = found.len() == page.limit;
+                    // Where this part is through, the next page begins before the first order of the next part.
+                    let next =
+                        next.or((full && part + 1 < until).then(|| OrderId::new(entrance.home.shard(part + 1), 0)));
+                    if full || next.is_some() {
+                        return Answer::Page(found, next);
+                    }
+                }
+                refused => return refused,
+            }
+        }
+        Answer::Page(found, None)
     }
 
     /// Places an order, or refuses it at the door.
@@ -115,34 +179,41 @@ impl Router {
         if command.key.is_none() {
             let at_ms = self.now_ms();
             if let Some(refusal) = refusal_at_door(&entrance.door, &command, at_ms) {
-                let shard = entrance.door.shard;
+                let shard = entrance.home.home;
                 return Asked::Now(Answer::Refused(Refused { reason: refusal.into(), at_ms, shard }));
             }
         }
-        self.send(&entrance, Question::Place(command))
+        self.send(&entrance, entrance.part_of(command.user), Question::Place(command))
     }
 
     /// Brings an operator's change to the shard of an activity. Unlike a shopper it waits for room in the mailbox: in
     /// the middle of a rush a pause must get through.
     pub(super) async fn change(&self, activity_id: ActivityId, operation: Operation) -> Answer {
-        self.wait(activity_id, Question::Change(operation)).await
+        match self.entrance(activity_id) {
+            Some(entrance) => self.wait(&entrance, 0, Question::Change(operation)).await,
+            None => self.refuse(Reason::ActivityNotFound).answer().await,
+        }
     }
 
     /// Waits until an activity's actor has started: a mailbox has its full size only then, and a burst of shoppers must
     /// not meet a smaller one.
     pub(super) async fn settle(&self, activity_id: ActivityId) {
-        let _sale = self.wait(activity_id, Question::Sale).await;
+        let Some(entrance) = self.entrance(activity_id) else { return };
+        for part in 0..entrance.door.parts() {
+            let _sale = self.wait(&entrance, part, Question::Sale).await;
+        }
     }
 
-    async fn wait(&self, activity_id: ActivityId, question: Question) -> Answer {
-        let entrance = self.0.entrances.get(&activity_id).map(|entrance| Arc::clone(&entrance));
-        let Some(entrance) = entrance else {
-            return self.refuse(Reason::ActivityNotFound).answer().await;
-        };
+    async fn wait(&self, entrance: &Entrance, part: u16, question: Question) -> Answer {
         let (reply, receiver) = oneshot::channel();
+        let shard = entrance.home.shard(part);
         // Where the actor is gone the process is stopping; see `Asked::answer`.
-        let _gone = entrance.shard.send(Ask { question, reply }).await;
+        let _gone = entrance.hosts[usize::from(part)].send(Ask { shard, question, reply }).await;
         Asked::Later(receiver).answer().await
+    }
+
+    fn entrance(&self, activity_id: ActivityId) -> Option<Arc<Entrance>> {
+        self.0.entrances.get(&activity_id).map(|entrance| Arc::clone(&entrance))
     }
 
     /// Asks the shard that gave an order id. `question` gets the order's number there.
@@ -151,9 +222,11 @@ impl Router {
         if let Some(answer) = self.not_yet() {
             return answer;
         }
-        let entrance = order_id.shard().and_then(|shard| self.0.shards.get(&shard));
-        match (entrance, order_id.sequence()) {
-            (Some(entrance), Some(number)) => self.send(&entrance, question(number)),
+        let place = order_id.shard().and_then(|shard| Some((shard, self.0.shards.get(&shard)?)));
+        match (place, order_id.sequence()) {
+            (Some((shard, entrance)), Some(number)) => {
+                self.send(&entrance, entrance.home.number_of(shard), question(number))
+            }
             _ => self.refuse(Refusal::OrderNotFound.into()),
         }
     }
@@ -174,10 +247,10 @@ impl Router {
     }
 
     /// Shows every listed SKU with the live count of its free units.
-    pub fn each_free_count(&self, mut each: impl FnMut(ActivityId, &SkuId, &AtomicU32)) {
+    pub fn each_free_count(&self, mut each: impl FnMut(ActivityId, &SkuId, u32)) {
         let doors = self.0.doors.read().unwrap_or_else(PoisonError::into_inner);
         for (activity_id, door) in doors.iter() {
-            door.card().skus.iter().for_each(|(sku_id, free)| each(*activity_id, sku_id, free));
+            door.card().skus.iter().for_each(|(sku_id, units)| each(*activity_id, sku_id, units.all()));
         }
     }
 
@@ -186,9 +259,10 @@ impl Router {
             .then(|| self.refuse(Reason::Unavailable(Unavailable::Recovering)))
     }
 
-    fn send(&self, entrance: &Entrance, question: Question) -> Asked {
+    fn send(&self, entrance: &Entrance, part: u16, question: Question) -> Asked {
         let (reply, receiver) = oneshot::channel();
-        match entrance.shard.try_send(Ask { question, reply }) {
+        let shard = entrance.home.shard(part);
+        match entrance.hosts[usize::from(part)].try_send(Ask { shard, question, reply }) {
             Ok(()) => Asked::Later(receiver),
             Err(SendError::Full(_)) => self.refuse(Reason::Unavailable(Unavailable::Overloaded)),
             // The actor is gone because the process is stopping; see `Asked::answer`.

@@ -4,6 +4,7 @@ use crate::domain::definition::{
     Definition, OnLatePayment, PAYMENT_WINDOW_S_MAX, PER_USER_LIMIT_MAX, PRICE_CENTS_MAX, SKUS_MAX, STOCK_MAX,
     SkuDefinition, TITLE_BYTES_MAX,
 };
+use crate::domain::part::SHARDS_MAX;
 use crate::faults::tree::Value;
 use crate::faults::{Faults, Fields, Node, clipped};
 use crate::ids::{Cents, Qty, SkuId, UnixMillis};
@@ -13,8 +14,6 @@ use super::instant;
 const CURRENCY_DEFAULT: &str = "CNY";
 const PER_USER_LIMIT_DEFAULT: u32 = 1;
 const PAYMENT_WINDOW_S_DEFAULT: u64 = 300;
-/// Shards that an activity may ask for, by the shape; this version serves one.
-const SHARDS_MAX: u16 = 256;
 
 /// Reads an activity; `None` only where a fault was noted. Where faults were noted, what is returned is not sound.
 pub fn definition(root: &Node, faults: &Faults) -> Option<Definition> {
@@ -29,7 +28,7 @@ pub fn definition(root: &Node, faults: &Faults) -> Option<Definition> {
         currency: currency(&mut fields),
         starts_at_ms: window.0,
         ends_at_ms: window.1,
-        shards: shards(&mut fields),
+        shards: fields.integer("shards", 1..=SHARDS_MAX).unwrap_or(1),
         per_user_limit: Qty(fields.integer("per_user_limit", 1..=PER_USER_LIMIT_MAX).unwrap_or(PER_USER_LIMIT_DEFAULT)),
         payment_window_ms: 1000
             * fields.integer("payment_window_s", 1..=PAYMENT_WINDOW_S_MAX).unwrap_or(PAYMENT_WINDOW_S_DEFAULT),
@@ -91,14 +90,6 @@ fn instant_of(fields: &mut Fields<'_>, name: &'static str) -> Option<UnixMillis>
         _ => fields.text(name)?,
     };
     instant::parse(text).map_err(|(what, mend)| fields.fault(name, what, mend)).ok()
-}
-
-fn shards(fields: &mut Fields<'_>) -> u16 {
-    let shards = fields.integer("shards", 1..=SHARDS_MAX).unwrap_or(1);
-    if shards > 1 {
-        fields.unavailable("shards", "more than 1", "write shards = 1, or leave it out");
-    }
-    shards
 }
 
 fn on_late_payment(fields: &mut Fields<'_>) -> OnLatePayment {

@@ -60,6 +60,12 @@ impl Part {
         ShardId(self.home.0 + u32::from(number))
     }
 
+    /// The number of the part that a shard of the activity is.
+    #[must_use]
+    pub fn number_of(self, shard: ShardId) -> u16 {
+        u16::try_from(shard.0 - self.home.0).expect("the parts' shard numbers follow on the home's")
+    }
+
     /// Whether this is part 0.
     #[must_use]
     pub fn is_home(self) -> bool {

@@ -93,6 +93,16 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// The SKU that the change is refused for because too few of its units are free here.
+    #[must_use]
+    pub fn scarce_sku(&self) -> Option<SkuId> {
+        match self {
+            Self::StockTooLow { sku, .. } => Some(sku.clone()),
+            Self::ImmutableField { field } => field.strip_prefix("skus.").and_then(|sku| sku.parse().ok()),
+            _ => None,
+        }
+    }
+
     /// The stable code that clients switch on.
     #[must_use]
     pub fn code(&self) -> &'static str {

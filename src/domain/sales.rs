@@ -196,10 +196,12 @@ impl Sales {
         self.last_at_ms
     }
 
-    /// Takes the shards out, by number.
-    #[must_use]
-    pub fn into_shards(self) -> BTreeMap<ShardId, Sale> {
-        self.shards
+    /// Takes the activities out, each as its parts in their order.
+    pub fn into_activities(mut self) -> impl Iterator<Item = Vec<Sale>> {
+        self.standing.into_values().map(move |at| {
+            let ids = at.home.0..at.home.0 + u32::from(at.shards);
+            ids.filter_map(|id| self.shards.remove(&ShardId(id))).collect()
+        })
     }
 }
 

@@ -1,7 +1,5 @@
 //! What load balancers and scrapers ask: whether the process lives, whether it should be sent traffic, its numbers.
 
-use std::sync::atomic::Ordering;
-
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
@@ -93,7 +91,7 @@ pub async fn metrics(state: Data<State>) -> HttpResponse {
     if let Ok(router) = state.router() {
         router.each_free_count(|activity_id, sku_id, free| {
             let label = SkuLabel { activity_id: activity_id.0, sku_id: sku_id.to_string() };
-            state.metrics.sku_available.get_or_create(&label).set(i64::from(free.load(Ordering::Relaxed)));
+            state.metrics.sku_available.get_or_create(&label).set(i64::from(free));
         });
     }
     HttpResponse::Ok()

@@ -54,11 +54,11 @@ pub fn page_limit(limit: Option<usize>) -> Result<usize, Problem> {
     }
 }
 
-/// Where a page of orders starts.
+/// Where a page starts.
 ///
 /// # Errors
 /// `malformed_request` where it is none that a page before gave.
-pub fn order_cursor(cursor: Option<&str>) -> Result<Option<u32>, Problem> {
-    let number = |cursor: &str| cursor.parse().map_err(|_| Problem::malformed("cursor is what next_cursor gave"));
-    cursor.map(number).transpose()
+pub fn page_cursor<T: FromStr>(cursor: Option<&str>) -> Result<Option<T>, Problem> {
+    let read = |cursor: &str| cursor.parse().map_err(|_| Problem::malformed("cursor is what next_cursor gave"));
+    cursor.map(read).transpose()
 }

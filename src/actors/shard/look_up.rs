@@ -1,12 +1,11 @@
 //! What a shard answers without changing anything: one order, many orders, the sale's numbers.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Shard;
-use crate::actors::ask::{Answer, Page, Question, SaleView};
+use crate::actors::ask::{Answer, Page, Question, SaleView, ShardView};
 use crate::domain::{OrderView, Refusal};
-use crate::ids::UnixMillis;
+use crate::ids::{OrderId, UnixMillis};
 
 /// Orders that one page of a look-up walks at most: about a millisecond.
 const SCAN_MAX: usize = 20_000;
@@ -38,24 +37,26 @@ impl Shard {
         }
     }
 
-    /// One page of orders. Scans at most [`SCAN_MAX`] orders, so that a rare state cannot hold up the sale; a page may
+    /// One page of the shard's orders. Scans at most [`SCAN_MAX`] orders, so that a rare state cannot hold up the sale; a page may
     /// therefore be short and still have a next one.
     fn page(&self, page: &Page) -> Answer {
         let mut found = Vec::new();
-        let mut last = page.after;
+        let after =
+            page.after.filter(|after| after.shard() == Some(self.id())).and_then(OrderId::sequence).unwrap_or(0);
+        let mut last = after;
         let wanted = |order: &OrderView| {
             page.user.is_none_or(|user| order.user == user) && page.state.is_none_or(|state| order.state == state)
         };
         if let Some(user) = page.user {
             let mut orders: Vec<_> = self.state.orders_of(user).filter(wanted).collect();
-            orders.retain(|order| order.order_id.sequence().is_some_and(|number| number > page.after));
+            orders.retain(|order| order.order_id.sequence().is_some_and(|number| number > after));
             orders.reverse();
             let more = orders.len() > page.limit;
             orders.truncate(page.limit);
-            let next = orders.last().filter(|_| more).and_then(|order| order.order_id.sequence());
-            return Answer::Orders(orders, next);
+            let next = orders.last().filter(|_| more).map(|order| order.order_id);
+            return Answer::Page(orders, next);
         }
-        for order in self.state.orders_from(page.after.saturating_add(1)).take(SCAN_MAX) {
+        for order in self.state.orders_from(after.saturating_add(1)).take(SCAN_MAX) {
             last = order.order_id.sequence().unwrap_or(last);
             if wanted(&order) {
                 found.push(order);
@@ -64,28 +65,31 @@ impl Shard {
                 break;
             }
         }
-        Answer::Orders(found, (last < self.state.orders_placed()).then_some(last))
+        let next = (last < self.state.orders_placed()).then(|| self.state.order_id(last));
+        Answer::Page(found, next)
     }
 
     fn view(&self, at_ms: UnixMillis) -> SaleView {
         let mut refused = self.refused.clone();
         let door = &self.door.refused;
-        for (code, count) in [("sold_out", &door.sold_out), ("not_started", &door.not_started), ("ended", &door.ended)]
-        {
+        let at_the_door = [("sold_out", &door.sold_out), ("not_started", &door.not_started), ("ended", &door.ended)];
+        // One part tells of the door that all have in common.
+        for (code, count) in at_the_door.into_iter().filter(|_| self.state.part().is_home()) {
             let count = count.load(Ordering::Relaxed);
             if count > 0 {
                 *refused.entry(code).or_default() += count;
             }
         }
+        let (skus, accepted) = (self.state.counts(), u64::from(self.state.orders_placed()));
         SaleView {
-            definition: Arc::clone(&self.definition),
+            definition: self.state.shared_definition(),
             version: self.state.version(),
             phase: self.state.phase(at_ms),
             paused: self.state.is_paused(),
-            skus: self.state.counts(),
-            accepted: u64::from(self.state.orders_placed()),
-            refused: refused.into_iter().collect(),
-            shard: self.state.shard(),
+            skus: skus.clone(),
+            accepted,
+            refused,
+            shards: vec![ShardView { shard: self.id(), accepted, skus }],
             at_ms,
         }
     }

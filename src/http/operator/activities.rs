@@ -5,8 +5,8 @@ use actix_web::http::{StatusCode, header};
 use actix_web::web::{Data, Payload};
 
 use super::change::{by, is_dry_run, log, report, tagged};
+use crate::actors::Answer;
 use crate::actors::desk::{IfMatch, Put};
-use crate::actors::{Answer, Question};
 use crate::catalog;
 use crate::domain::command::Source;
 use crate::http::body::json_bytes;
@@ -44,7 +44,7 @@ pub async fn activities(request: HttpRequest, state: Data<State>) -> Reply {
 pub async fn activity(request: HttpRequest, state: Data<State>) -> Reply {
     state.reader(&request)?;
     let activity_id: ActivityId = path_id(&request, "activity_id")?;
-    match state.router()?.ask(activity_id, Question::Sale).answer().await {
+    match state.router()?.sale(activity_id).await {
         Answer::Sale(sale) => Ok(tagged(reply(StatusCode::OK, &Standing::of(activity_id, &sale)), sale.version)),
         other => Err(refusal(other)),
     }

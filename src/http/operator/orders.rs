@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::actors::ask::Page;
 use crate::actors::{Answer, Question};
 use crate::domain::OrderState;
-use crate::http::query::{id, order_cursor, page_limit, params, path_id};
+use crate::http::query::{id, page_cursor, page_limit, params, path_id};
 use crate::http::route::{Reply, refusal};
 use crate::http::state::State;
 use crate::http::view::{Order, Orders, reply};
@@ -64,7 +64,7 @@ pub async fn orders(request: HttpRequest, state: Data<State>) -> Reply {
     let activity_id: ActivityId = path_id(&request, "activity_id")?;
     let wanted: Wanted = params(&request)?;
     let user = wanted.user_id.as_deref().map(|user| id::<UserId>("user_id", user)).transpose()?;
-    let after = order_cursor(wanted.cursor.as_deref())?.unwrap_or(0);
+    let after = page_cursor(wanted.cursor.as_deref())?;
     let (only, none_is) = match wanted.state {
         None => (None, false),
         Some(WantedState::Held) => (Some(OrderState::Held), false),
@@ -73,9 +73,9 @@ pub async fn orders(request: HttpRequest, state: Data<State>) -> Reply {
         Some(WantedState::Paid | WantedState::Refunded) => (None, true),
     };
     let page = Page { user, state: only, after, limit: page_limit(wanted.limit)? };
-    match state.router()?.ask(activity_id, Question::Orders(page)).answer().await {
-        Answer::Orders(..) if none_is => Ok(reply(StatusCode::OK, &Orders { orders: Vec::new(), next_cursor: None })),
-        Answer::Orders(orders, next) => {
+    match state.router()?.orders(activity_id, page).await {
+        Answer::Page(..) if none_is => Ok(reply(StatusCode::OK, &Orders { orders: Vec::new(), next_cursor: None })),
+        Answer::Page(orders, next) => {
             let orders = orders.into_iter().map(Order::for_operator).collect();
             Ok(reply(StatusCode::OK, &Orders { orders, next_cursor: next.map(|next| next.to_string()) }))
         }

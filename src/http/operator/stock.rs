@@ -6,7 +6,7 @@ use actix_web::web::{Data, Payload};
 use serde::Deserialize;
 
 use super::change::{by, log, report};
-use crate::actors::{Answer, Question};
+use crate::actors::Answer;
 use crate::http::key::digest;
 use crate::http::query::{id, path_id};
 use crate::http::route::{Reply, no_query, refusal};
@@ -61,7 +61,7 @@ pub async fn add_stock(request: HttpRequest, payload: Payload, state: Data<State
 pub async fn stats(request: HttpRequest, state: Data<State>) -> Reply {
     state.reader(&request)?;
     let activity_id: ActivityId = path_id(&request, "activity_id")?;
-    match state.router()?.ask(activity_id, Question::Sale).answer().await {
+    match state.router()?.sale(activity_id).await {
         Answer::Sale(sale) => Ok(reply(StatusCode::OK, &Stats::new(activity_id, &sale))),
         other => Err(refusal(other)),
     }

@@ -4,7 +4,7 @@ use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
 
-use crate::actors::{Answer, Question};
+use crate::actors::Answer;
 use crate::http::listing;
 use crate::http::query::path_id;
 use crate::http::route::{Reply, refusal};
@@ -39,7 +39,7 @@ pub async fn activities(request: HttpRequest, state: Data<State>) -> Reply {
 pub async fn activity(request: HttpRequest, state: Data<State>) -> Reply {
     state.shopper(&request)?;
     let activity_id: ActivityId = path_id(&request, "activity_id")?;
-    match state.router()?.ask(activity_id, Question::Sale).answer().await {
+    match state.router()?.sale(activity_id).await {
         Answer::Sale(sale) => Ok(reply(StatusCode::OK, &ActivityDetail::new(activity_id, &sale))),
         other => Err(refusal(other)),
     }

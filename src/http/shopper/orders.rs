@@ -10,7 +10,7 @@ use crate::actors::{Answer, Question};
 use crate::domain::command::CancelOrder;
 use crate::http::body::{check_length, parse_object};
 use crate::http::key::idempotency_key;
-use crate::http::query::{order_cursor, page_limit, params, path_id};
+use crate::http::query::{page_cursor, page_limit, params, path_id};
 use crate::http::route::{Reply, refusal, replayed};
 use crate::http::state::State;
 use crate::http::view::{Order, Orders, reply};
@@ -78,9 +78,9 @@ pub async fn own_orders(request: HttpRequest, state: Data<State>) -> Reply {
     let user = state.shopper(&request)?;
     let activity_id: ActivityId = path_id(&request, "activity_id")?;
     let wanted: Wanted = params(&request)?;
-    let before = order_cursor(wanted.cursor.as_deref())?;
+    let before = page_cursor(wanted.cursor.as_deref())?;
     let question = Question::OrdersOf { user, before, limit: page_limit(wanted.limit)? };
-    match state.router()?.ask(activity_id, question).answer().await {
+    match state.router()?.ask(activity_id, user, question).answer().await {
         Answer::Orders(orders, next) => {
             let orders = orders.into_iter().map(Order::own).collect();
             Ok(reply(StatusCode::OK, &Orders { orders, next_cursor: next.map(|next| next.to_string()) }))

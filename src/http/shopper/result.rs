@@ -32,7 +32,7 @@ pub async fn result(request: HttpRequest, state: Data<State>) -> Reply {
     let activity_id: ActivityId = path_id(&request, "activity_id")?;
     let wanted: Wanted = params(&request)?;
     let sku: SkuId = id("sku_id", &wanted.sku_id)?;
-    match state.router()?.ask(activity_id, Question::Live { user, sku }).answer().await {
+    match state.router()?.ask(activity_id, user, Question::Live { user, sku }).answer().await {
         Answer::Live(order) => Ok(reply(StatusCode::OK, &Outcome::new(order.as_ref()))),
         other => Err(refusal(other)),
     }

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::actors::ask::SaleView;
+use crate::domain::sale::SkuCount;
 use crate::ids::ActivityId;
 
 /// A sale's numbers.
@@ -39,7 +40,19 @@ pub struct SkuStats {
     sold: u32,
 }
 
-/// One shard's part of a sale.
+impl From<&SkuCount> for SkuStats {
+    fn from(count: &SkuCount) -> Self {
+        Self {
+            sku_id: count.sku_id.to_string(),
+            stock: count.stock.0,
+            available: count.available.0,
+            held: count.held.0,
+            sold: count.sold.0,
+        }
+    }
+}
+
+/// One shard's part of a sale: its users' orders, and the units that are there. Units move between shards.
 #[derive(Serialize, ToSchema)]
 pub struct ShardStats {
     shard: u32,
@@ -50,25 +63,17 @@ pub struct ShardStats {
 impl Stats {
     /// The numbers of a sale.
     pub fn new(activity_id: ActivityId, sale: &SaleView) -> Self {
-        let skus: Vec<SkuStats> = sale
-            .skus
-            .iter()
-            .map(|count| SkuStats {
-                sku_id: count.sku_id.to_string(),
-                stock: count.stock.0,
-                available: count.available.0,
-                held: count.held.0,
-                sold: count.sold.0,
-            })
-            .collect();
-        let shard = ShardStats { shard: sale.shard.0, accepted: sale.accepted, skus: skus.clone() };
+        let units = |skus: &[SkuCount]| skus.iter().map(SkuStats::from).collect();
+        let shards = sale.shards.iter();
+        let shards =
+            shards.map(|part| ShardStats { shard: part.shard.0, accepted: part.accepted, skus: units(&part.skus) });
         Self {
             activity_id: activity_id.to_string(),
             state: sale.phase.as_str(),
-            skus,
+            skus: units(&sale.skus),
             accepted: sale.accepted,
             refused: sale.refused.iter().map(|(code, count)| ((*code).to_owned(), (*count).into())).collect(),
-            shards: vec![shard],
+            shards: shards.collect(),
         }
     }
 }

@@ -1,0 +1,194 @@
+//! The actor: it owns shards, gives each its turns by the process clock, and carries out what a turn leaves. A busy sale's
+//! shards have a host each; small activities share a few, because a mailbox for each would cost more than they do.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, SpawnHandle};
+use rustc_hash::FxHashMap;
+
+use super::ack::Ack;
+use super::ask::{Ask, Unavailable};
+use super::letter::Letter;
+use super::readiness::Readiness;
+use super::shard::Shard;
+use super::turn::Turn;
+use crate::clock::Clock;
+use crate::ids::{ShardId, UnixMillis};
+use crate::persist::Handle;
+
+/// The longest sleep until the next deadline is looked at again: the clock is slewed, so a timer set for hours would
+/// drift from it.
+const TIMER_MAX: Duration = Duration::from_secs(1);
+
+/// Shards that one tick gives a step: about a millisecond.
+const STEPS_MAX: usize = 32;
+
+/// See the file's head.
+pub(super) struct Host {
+    tenants: FxHashMap<ShardId, Tenant>,
+    shared: Shared,
+    last_ms: UnixMillis,
+    /// When each shard's next hold runs out.
+    deadlines: BTreeSet<(UnixMillis, ShardId)>,
+    timer: Option<(UnixMillis, SpawnHandle)>,
+}
+
+/// A shard, and the way to the other parts of its activity.
+pub(super) struct Tenant {
+    pub shard: Shard,
+    pub siblings: Siblings,
+    /// When its next hold runs out, as the host has noted it.
+    deadline: Option<UnixMillis>,
+}
+
+/// The hosts of an activity's parts, by number. Filled when all have started, and empty where there is but one.
+pub(super) type Siblings = Arc<OnceLock<Vec<Addr<Host>>>>;
+
+/// What every host of a process shares.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub journal: Handle<Ack>,
+    pub clock: Clock,
+    pub readiness: Readiness,
+    /// Messages that may wait for one host.
+    pub mailbox: usize,
+}
+
+/// A shard moves in.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct MoveIn(pub Tenant);
+
+/// A letter for one of the host's shards.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Post {
+    to: ShardId,
+    letter: Letter,
+}
+
+/// Holds may have run out.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Tick;
+
+impl Tenant {
+    pub fn new(shard: Shard, siblings: Siblings) -> Self {
+        Self { shard, siblings, deadline: None }
+    }
+}
+
+impl Host {
+    pub fn new(shared: Shared) -> Self {
+        Self { tenants: FxHashMap::default(), shared, last_ms: UnixMillis(0), deadlines: BTreeSet::new(), timer: None }
+    }
+
+    /// What a turn at this instant is given.
+    fn turn(&mut self) -> Turn {
+        self.last_ms = self.last_ms.max(self.shared.clock.now_ms());
+        let journal = &self.shared.journal;
+        // Beyond three quarters the rest of the queue is kept for what must not be refused.
+        let nearly_full = journal.capacity() / 4 * 3;
+        let unavailable = if self.shared.readiness.is_storage_low() {
+            Some(Unavailable::StorageLow)
+        } else {
+            (journal.depth() > nearly_full).then_some(Unavailable::Overloaded)
+        };
+        Turn::at(self.last_ms, journal.is_idle(), unavailable)
+    }
+
+    /// Gives a shard a turn and carries out what it leaves.
+    fn give_turn(&mut self, to: ShardId, act: impl FnOnce(&mut Shard, &mut Turn), ctx: &mut Context<Self>) {
+        let mut turn = self.turn();
+        // A shard that has left answers nothing: what was asked of it is asked again where it went.
+        let Some(tenant) = self.tenants.get_mut(&to) else { return };
+        act(&mut tenant.shard, &mut turn);
+        for submission in turn.submissions.drain(..) {
+            // Where the writer is gone the journal has failed and the process stops: the answer is dropped on purpose.
+            let _stopped = self.shared.journal.submit(submission);
+        }
+        for (part, letter) in turn.letters.drain(..) {
+            let siblings = tenant.siblings.get().expect("parts that write to each other have started");
+            let to = tenant.shard.sibling(part);
+            // Past the mailbox's bound: letters are few, by the protocol, and must arrive.
+            siblings[usize::from(part)].do_send(Post { to, letter });
+        }
+        let (before, after) = (tenant.deadline, tenant.shard.next_deadline());
+        if before != after {
+            tenant.deadline = after;
+            tenant.shard.show_deadline();
+            before.into_iter().for_each(|at| _ = self.deadlines.remove(&(at, to)));
+            after.into_iter().for_each(|at| _ = self.deadlines.insert((at, to)));
+        }
+        self.arm(ctx);
+    }
+
+    /// Sets the timer for the next deadline, unless it stands already.
+    fn arm(&mut self, ctx: &mut Context<Self>) {
+        let next = self.deadlines.first().map(|(at, _)| *at);
+        if self.timer.as_ref().map(|(at, _)| *at) == next {
+            return;
+        }
+        if let Some((_, timer)) = self.timer.take() {
+            ctx.cancel_future(timer);
+        }
+        if let Some(deadline) = next {
+            let wait = Duration::from_millis(deadline.0.saturating_sub(self.shared.clock.now_ms().0)).min(TIMER_MAX);
+            self.timer = Some((deadline, ctx.notify_later(Tick, wait)));
+        }
+    }
+}
+
+impl Actor for Host {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        ctx.set_mailbox_capacity(self.shared.mailbox);
+    }
+}
+
+impl Handler<MoveIn> for Host {
+    type Result = ();
+
+    fn handle(&mut self, MoveIn(tenant): MoveIn, ctx: &mut Context<Self>) {
+        let id = tenant.shard.id();
+        tenant.shard.show_deadline();
+        self.tenants.insert(id, tenant);
+        // What lapsed while the process was down is released before the first order is looked at.
+        self.give_turn(id, |shard, turn| while shard.expire(turn) {}, ctx);
+    }
+}
+
+impl Handler<Ask> for Host {
+    type Result = ();
+
+    fn handle(&mut self, Ask { shard, question, reply }: Ask, ctx: &mut Context<Self>) {
+        self.give_turn(shard, |shard, turn| shard.ask(question, reply, turn), ctx);
+    }
+}
+
+impl Handler<Post> for Host {
+    type Result = ();
+
+    fn handle(&mut self, Post { to, letter }: Post, ctx: &mut Context<Self>) {
+        self.give_turn(to, |shard, turn| shard.read(letter, turn), ctx);
+    }
+}
+
+impl Handler<Tick> for Host {
+    type Result = ();
+
+    /// One step for each shard that is due, then the mailbox again: a mass expiry must not hold up the next shopper.
+    fn handle(&mut self, _: Tick, ctx: &mut Context<Self>) {
+        self.timer = None;
+        let now_ms = self.shared.clock.now_ms().max(self.last_ms);
+        let due: Vec<ShardId> =
+            self.deadlines.iter().take_while(|(at, _)| *at <= now_ms).take(STEPS_MAX).map(|(_, id)| *id).collect();
+        for id in due {
+            self.give_turn(id, |shard, turn| _ = shard.expire(turn), ctx);
+        }
+        self.arm(ctx);
+    }
+}
