@@ -129,7 +129,7 @@ fn a_faulty_definition_is_told_whole() {
         json!({ "kind": "red_packet" }),
         json!({ "kind": "lottery" }),
         json!({ "kind": null }),
-        json!({ "shards": 2 }),
+        json!({ "shards": 257 }),
         json!({ "shards": 0 }),
         json!({ "currency": "cny" }),
         json!({ "starts_at": "2026-11-11T00:00:00" }),

@@ -149,6 +149,16 @@ impl Actor for Host {
     }
 }
 
+impl Drop for Host {
+    fn drop(&mut self) {
+        // Half a command may have been applied: only a replay gives the true state again.
+        if std::thread::panicking() {
+            // The panic's hook has said what and where.
+            std::process::abort();
+        }
+    }
+}
+
 impl Handler<MoveIn> for Host {
     type Result = ();
 

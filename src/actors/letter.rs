@@ -19,7 +19,7 @@ use crate::ids::SkuIndex;
 /// See the file's head.
 #[derive(Clone, Debug)]
 pub(super) enum Letter {
-    /// To the home: `part` has shoppers waiting for so many units more than it has.
+    /// To the home: `part` has shoppers waiting for so many units, more than it has.
     Need {
         /// Who needs them.
         part: u16,

@@ -18,6 +18,8 @@ pub mod desk;
 mod door;
 mod host;
 pub mod house;
+#[cfg(test)]
+mod interleavings;
 mod letter;
 pub mod readiness;
 mod roll_forward;

@@ -21,7 +21,7 @@ pub(super) fn roll_forward(sales: &mut Sales, journal: &Handle<Ack>, now_ms: Uni
 }
 
 /// What the parts lack.
-fn behind(sales: &Sales, at_ms: UnixMillis) -> Vec<Entry> {
+pub(super) fn behind(sales: &Sales, at_ms: UnixMillis) -> Vec<Entry> {
     let mut entries = Vec::new();
     for standing in sales.standing().values().filter(|standing| standing.shards > 1) {
         let home = sales.get(standing.home).expect("a home is defined before the other parts");

@@ -134,6 +134,13 @@ impl Router {
         Answer::Sale(whole.expect("an activity has a home"))
     }
 
+    /// Whether an activity, if there is one, can have an order of that id.
+    #[must_use]
+    pub fn may_have(&self, activity_id: ActivityId, order_id: OrderId) -> bool {
+        let owner = order_id.shard().and_then(|shard| self.0.shards.get(&shard));
+        owner.map_or(!self.0.entrances.contains_key(&activity_id), |owner| owner.activity_id == activity_id)
+    }
+
     /// A page of an activity's orders, part after part; of one user's, from the part that serves them.
     pub async fn orders(&self, activity_id: ActivityId, page: Page) -> Answer {
         let entrance = match (self.not_yet(), self.entrance(activity_id)) {

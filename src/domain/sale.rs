@@ -12,7 +12,7 @@ use super::order::{Order, OrderView};
 use super::orders::Orders;
 use super::part::Part;
 use super::refusal::Refusal;
-use super::slots::{FreeSlots, Slots};
+use super::slots::{FreeSlots, SlotRange, Slots};
 use crate::ids::{ActivityId, Cents, KeyDigest, OrderId, Qty, ShardId, SkuId, SkuIndex, UnixMillis, UserId};
 
 /// Operators' changes of one activity that carried an idempotency key. Bounds the memory of a script gone wild.
@@ -205,6 +205,11 @@ impl Sale {
     #[must_use]
     pub fn free_units(&self, index: SkuIndex) -> u32 {
         self.skus.get(usize::from(index.0)).map_or(0, |sku| sku.free.count())
+    }
+
+    /// The free slots of a SKU, ascending; none where there is no such SKU.
+    pub fn free_slots(&self, index: SkuIndex) -> impl Iterator<Item = SlotRange> + '_ {
+        self.skus.get(usize::from(index.0)).into_iter().flat_map(|sku| sku.free.ranges())
     }
 
     /// The SKUs that the activity has or had, by index; those taken off are marked `false`.

@@ -11,10 +11,13 @@ use crate::actors::ask::{Answer, Changed, Operation};
 use crate::actors::door::Card;
 use crate::actors::letter::Letter;
 use crate::actors::turn::Turn;
-use crate::domain::command::{Command, Decision};
+use crate::domain::command::{Command, Decision, Stamped};
 use crate::domain::event::Control;
 use crate::domain::{Definition, Event, Phase, Refusal};
 use crate::ids::{SkuIndex, UnixMillis};
+
+/// How often the free slots of one SKU are gathered for one change.
+const GATHERS_MAX: usize = 16;
 
 impl Shard {
     pub(super) fn change(&mut self, operation: Operation, reply: oneshot::Sender<Answer>, turn: &mut Turn) {
@@ -34,12 +37,17 @@ impl Shard {
             Operation::AddStock(add) => (Command::AddStock(add), false),
             Operation::Switch(switch) => (Command::SwitchSale(switch), false),
         };
-        let decision = match self.decide(turn.at_ms, command) {
-            Ok(decision) => decision,
-            Err(refusal) => match self.elsewhere(&refusal, &gathered) {
-                Some(sku) => return self.queue_next(Job::gather(sku, Change { operation, reply, gathered }), turn),
-                None => return self.refuse(reply, refusal.into(), turn),
-            },
+        let stamped = Stamped { at_ms: turn.at_ms, command };
+        let decision = loop {
+            match self.state.decide(&stamped) {
+                Ok(decision) => break decision,
+                // What has lapsed is free.
+                Err(refusal) if refusal.scarce_sku().is_some() && self.is_due(turn.at_ms) => _ = self.expire(turn),
+                Err(refusal) => match self.elsewhere(&refusal, &gathered, turn.at_ms) {
+                    Some(sku) => return self.queue_next(Job::gather(sku, Change { operation, reply, gathered }), turn),
+                    None => return self.refuse(reply, refusal.into(), turn),
+                },
+            }
         };
         if dry_run {
             let before = self.state.shared_definition();
@@ -49,11 +57,15 @@ impl Shard {
         self.carry_out(decision, reply, turn);
     }
 
-    /// The SKU whose free units may be in other parts, where their lack here is why a change is refused.
-    fn elsewhere(&self, refusal: &Refusal, gathered: &[SkuIndex]) -> Option<SkuIndex> {
+    /// The SKU whose free units may be in other parts, where their lack here is why a change is refused. While they were
+    /// gathered others may have become free, or be due to, so it is tried again; but not for ever.
+    fn elsewhere(&self, refusal: &Refusal, gathered: &[SkuIndex], at_ms: UnixMillis) -> Option<SkuIndex> {
         let sku_id = refusal.scarce_sku().filter(|_| self.has_siblings())?;
         let (sku, _, _) = self.state.sku_ids().find(|(_, known, _)| **known == sku_id)?;
-        (!gathered.contains(&sku)).then_some(sku)
+        let tries = gathered.iter().filter(|known| **known == sku).count();
+        let some_left =
+            self.units[usize::from(sku.0)].all() > self.state.free_units(sku) || !self.door.is_current(at_ms);
+        (tries == 0 || (some_left && tries < GATHERS_MAX)).then_some(sku)
     }
 
     fn carry_out(&mut self, decision: Decision, reply: oneshot::Sender<Answer>, turn: &mut Turn) {

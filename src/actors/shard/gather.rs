@@ -26,7 +26,7 @@ pub(super) struct Job {
 
 #[derive(Debug)]
 enum Aim {
-    /// A part needs so many.
+    /// A part is to have so many.
     Fetch { part: u16, units: u32 },
     /// A change needs all that are free.
     Change(Box<Change>),
@@ -42,7 +42,7 @@ pub(super) struct Change {
 }
 
 impl Job {
-    /// For a part that needs so many units.
+    /// For a part that is to have so many units.
     pub fn fetch(part: u16, sku: SkuIndex, units: u32) -> Self {
         Self { sku, aim: Aim::Fetch { part, units }, asked: Vec::new(), outstanding: 0 }
     }
@@ -75,7 +75,7 @@ impl Shard {
         while let Some(job) = self.jobs.front() {
             let ask = self.whom_to_ask(job, turn);
             let units = match job.aim {
-                Aim::Fetch { units, .. } => units.saturating_sub(self.state.free_units(job.sku)),
+                Aim::Fetch { part, units } => self.missing(job.sku, part, units),
                 Aim::Change(_) => u32::MAX,
             };
             let sku = job.sku;
@@ -90,6 +90,14 @@ impl Shard {
         }
     }
 
+    /// How many units must come home so that a part can have so many. What the part has now counts, not what it had when
+    /// it asked: that may have been collected for another meanwhile. Until the job is done nobody else takes any of it.
+    fn missing(&self, sku: SkuIndex, part: u16, units: u32) -> u32 {
+        let here = self.state.free_units(sku);
+        let there = if part == 0 { 0 } else { self.units[usize::from(sku.0)].at(part) };
+        units.saturating_sub(here.saturating_add(there))
+    }
+
     /// Whom the job must ask next, if anybody.
     fn whom_to_ask(&self, job: &Job, turn: &Turn) -> Vec<u16> {
         if job.outstanding > 0 {
@@ -99,7 +107,7 @@ impl Shard {
         let mut others = (1..self.door.parts()).filter(|part| !job.asked.contains(part));
         match job.aim {
             Aim::Change(_) => others.collect(),
-            Aim::Fetch { units: needed, .. } if self.state.free_units(job.sku) >= needed => Vec::new(),
+            Aim::Fetch { part, units } if self.missing(job.sku, part, units) == 0 => Vec::new(),
             Aim::Fetch { part: taker, .. } => {
                 // Holds that ran out there count as free, and the question makes the part release them.
                 let has_some = |part: &u16| units.at(*part) > 0 || !self.door.is_part_current(*part, turn.at_ms);
@@ -120,7 +128,8 @@ impl Shard {
             Aim::Fetch { part, units } => {
                 // More than is asked for, so that a crowd at one part does not ask for each unit.
                 let fair = self.state.free_units(sku) / u32::from(self.door.parts());
-                let slots = self.move_to(part, sku, units.max(fair), turn);
+                let wanting = units.saturating_sub(self.units[usize::from(sku.0)].at(part));
+                let slots = self.move_to(part, sku, wanting.max(fair), turn);
                 turn.write(part, Letter::Grant { sku, slots });
             }
             Aim::Change(change) => {

@@ -110,16 +110,13 @@ impl Shard {
         }
     }
 
-    /// Asks the home for what those who wait want beyond what is here.
+    /// Asks the home that this part may have what those who wait want.
     fn fetch(&mut self, sku: SkuIndex, turn: &mut Turn) {
-        let wanted = self.parked.units(sku).min(FETCH_UNITS_MAX);
-        // At least one: what is here may be enough by now for the first, but not for all.
-        let units = wanted.saturating_sub(self.state.free_units(sku)).max(1);
-        let (part, home) = (self.part(), 0);
-        if part == home {
+        let (part, units) = (self.part(), self.parked.units(sku).min(FETCH_UNITS_MAX));
+        if self.state.part().is_home() {
             self.queue(Job::fetch(part, sku, units), turn);
         } else {
-            turn.write(home, Letter::Need { part, sku, units });
+            turn.write(0, Letter::Need { part, sku, units });
         }
     }
 

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use crate::actors::ask::Page;
 use crate::actors::{Answer, Question};
 use crate::domain::OrderState;
+use crate::http::problem::Problem;
 use crate::http::query::{id, page_cursor, page_limit, params, path_id};
 use crate::http::route::{Reply, refusal};
 use crate::http::state::State;
@@ -73,7 +74,11 @@ pub async fn orders(request: HttpRequest, state: Data<State>) -> Reply {
         Some(WantedState::Paid | WantedState::Refunded) => (None, true),
     };
     let page = Page { user, state: only, after, limit: page_limit(wanted.limit)? };
-    match state.router()?.orders(activity_id, page).await {
+    let router = state.router()?;
+    if page.after.is_some_and(|after| !router.may_have(activity_id, after)) {
+        return Err(Problem::malformed("cursor is what next_cursor gave"));
+    }
+    match router.orders(activity_id, page).await {
         Answer::Page(..) if none_is => Ok(reply(StatusCode::OK, &Orders { orders: Vec::new(), next_cursor: None })),
         Answer::Page(orders, next) => {
             let orders = orders.into_iter().map(Order::for_operator).collect();
