@@ -1,6 +1,7 @@
-//! A shard's actor with the journal on sled and a real fdatasync, in one process: what the server does for an order,
-//! without HTTP. 4,096 orders of distinct users are in flight at any time; each sale sells 200,000 units to as many
-//! users, then the next one opens.
+//! Shards with the journal on sled and a real fdatasync, in one process: what the server does for an order, without
+//! HTTP. 4,096 orders of distinct users are in flight at any time; each sale sells 200,000 units to as many users, then
+//! the next one opens. The sale is on one shard, on eight, or it is 10,000 small activities at once; and the same sale on
+//! a journal in memory.
 //!
 //! `cargo bench --bench shard`
 
@@ -12,9 +13,9 @@ use doorbuster::actors::desk::{By, Put};
 use doorbuster::actors::{Ack, Answer, Asked, House, Readiness, Settings};
 use doorbuster::catalog;
 use doorbuster::clock::Clock;
-use doorbuster::domain::Sales;
 use doorbuster::domain::command::{PlaceOrder, Source};
 use doorbuster::domain::event::Author;
+use doorbuster::domain::{Definition, Sales};
 use doorbuster::ids::{ActivityId, KeyDigest, UnixMillis, UserId};
 use doorbuster::persist::memory::MemoryDisk;
 use doorbuster::persist::{self, Journal, Options, Writer};
@@ -25,6 +26,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const IN_FLIGHT: usize = 4_096;
 const ORDERS: u64 = 200_000;
+const SMALL_ACTIVITIES: u64 = 10_000;
 const SALE: &str = r#"
 kind = "flash_sale"
 title = "bench"
@@ -38,10 +40,20 @@ price_cents = 100
 stock = 200000
 "#;
 
-/// A house, and the number of the sale that opened last.
+/// What is sold.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// One sale on so many shards.
+    Shards(u16),
+    /// Many small ones.
+    Small,
+}
+
+/// A house, and the numbers of the sales that opened last.
 struct Bench {
     house: House,
     writer: Writer<Ack>,
+    first: ActivityId,
     sale: ActivityId,
 }
 
@@ -61,17 +73,34 @@ impl Bench {
             readiness,
             catalog_dir: "nowhere".into(),
             mailbox: IN_FLIGHT,
-            arbiters: 1,
+            arbiters: std::thread::available_parallelism().map_or(1, usize::from),
         };
         let house = House::open(settings, Sales::default());
-        Self { house, writer, sale: ActivityId(0) }
+        Self { house, writer, first: ActivityId(0), sale: ActivityId(0) }
     }
 
-    /// Opens one sale more.
-    async fn next_sale(&mut self) {
-        self.sale.0 += 1;
+    /// Opens what is sold next.
+    async fn next_sale(&mut self, kind: Kind) {
         let mut definition = catalog::read_toml(SALE, "bench".as_ref()).expect("a sound sale");
         definition.shared_sku = true;
+        let activities = match kind {
+            Kind::Shards(shards) => {
+                definition.shards = shards;
+                1
+            }
+            Kind::Small => {
+                definition.skus[0].stock.0 /= u32::try_from(SMALL_ACTIVITIES).expect("few");
+                SMALL_ACTIVITIES
+            }
+        };
+        self.first = ActivityId(self.sale.0 + 1);
+        for _ in 0..activities {
+            self.define(definition.clone()).await;
+        }
+    }
+
+    async fn define(&mut self, definition: Definition) {
+        self.sale.0 += 1;
         let put = Put { activity_id: self.sale, definition, from: Source::Put, if_match: None, dry_run: false };
         let by = By { author: Author::StartUp, key: None };
         assert!(matches!(self.house.desk.put(put, by).await, Answer::Changed(_)), "the sale is defined");
@@ -95,7 +124,9 @@ impl Bench {
                 key: Some(KeyDigest(key)),
                 reference: None,
             };
-            waiting.push_back(self.house.router.place(self.sale, command));
+            // Activity after activity, so that neighbours in time are never of the same one.
+            let sale = ActivityId(self.first.0 + user % (self.sale.0 - self.first.0 + 1));
+            waiting.push_back(self.house.router.place(sale, command));
         }
         for asked in waiting {
             accepted(asked).await;
@@ -117,25 +148,35 @@ async fn accepted(asked: Asked) {
 fn durable_orders(criterion: &mut Criterion) {
     let system = actix::System::new();
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let on_sled = system.block_on(Bench::open(persist::open(dir.path()).expect("a fresh journal")));
-    let in_memory = system.block_on(Bench::open(MemoryDisk::new().open().expect("a fresh disk")));
+    let mut on_sled = system.block_on(Bench::open(persist::open(dir.path()).expect("a fresh journal")));
+    let mut in_memory = system.block_on(Bench::open(MemoryDisk::new().open().expect("a fresh disk")));
 
     let mut group = criterion.benchmark_group("shard");
     group.sample_size(10).throughput(Throughput::Elements(ORDERS));
-    for (name, mut bench) in [("sled", on_sled), ("memory", in_memory)] {
+    let kinds = [
+        ("sled", Kind::Shards(1)),
+        ("sled_8_shards", Kind::Shards(8)),
+        ("sled_10k_activities", Kind::Small),
+        ("memory", Kind::Shards(1)),
+        ("memory_8_shards", Kind::Shards(8)),
+        ("memory_10k_activities", Kind::Small),
+    ];
+    for (name, kind) in kinds {
+        let bench = if name.starts_with("sled") { &mut on_sled } else { &mut in_memory };
         group.bench_function(BenchmarkId::new("200k_durable_orders", name), |bencher| {
             bencher.iter_custom(|sales| {
                 let mut took = Duration::ZERO;
                 for _ in 0..sales {
-                    system.block_on(bench.next_sale());
+                    system.block_on(bench.next_sale(kind));
                     took += system.block_on(bench.sell_out());
                 }
                 took
             });
         });
-        bench.close();
     }
     group.finish();
+    on_sled.close();
+    in_memory.close();
 }
 
 criterion_group!(benches, durable_orders);
