@@ -13,7 +13,7 @@ use doorbuster::domain::slots::Slots;
 use doorbuster::ids::{Cents, KeyDigest, Seq, ShardId, SkuIndex, UnixMillis, UserId};
 use doorbuster::persist::memory::MemoryDisk;
 use doorbuster::persist::{
-    Acknowledge, Handle, Journal, Options, Pushed, RecordBuilder, Submission, Tail, Writer, replay, verify,
+    Acknowledge, Generations, Handle, Journal, Options, Pushed, RecordBuilder, Submission, Tail, Writer, replay, verify,
 };
 use smallvec::smallvec;
 
@@ -91,7 +91,7 @@ fn write_through<J: Journal + 'static>(c: &mut Criterion, name: &str, journal: J
 
 fn durable(c: &mut Criterion) {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    write_through(c, "sled", doorbuster::persist::open(dir.path()).expect("a new journal"));
+    write_through(c, "sled", doorbuster::persist::open(dir.path(), &Generations::default()).expect("a new journal"));
     write_through(c, "memory", MemoryDisk::new().open().expect("a new journal"));
 }
 

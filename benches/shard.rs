@@ -116,7 +116,8 @@ async fn accepted(asked: Asked) {
 fn durable_orders(criterion: &mut Criterion) {
     let system = actix::System::new();
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let on_sled = system.block_on(Bench::open(persist::open(dir.path()).expect("a fresh journal")));
+    let on_sled = system
+        .block_on(Bench::open(persist::open(dir.path(), &persist::Generations::default()).expect("a fresh journal")));
     let in_memory = system.block_on(Bench::open(MemoryDisk::new().open().expect("a fresh disk")));
 
     let mut group = criterion.benchmark_group("shard");

@@ -11,8 +11,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
-use doorbuster::persist::{Acknowledge, Journal, Options, Submission, Writer, open, open_copy_read_only};
-use journal::{assert_orders, order};
+use doorbuster::persist::{Acknowledge, Journal, Options, Submission, Writer, open_copy_read_only};
+use journal::{assert_orders, open, order};
 use smallvec::smallvec;
 
 const VICTIM: &str = "DOORBUSTER_KILL_VICTIM";

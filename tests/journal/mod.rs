@@ -1,12 +1,20 @@
 //! What the journal's tests share: entries to write, and ways to read them back.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use doorbuster::domain::event::{Entry, Event, HoldsExpired, OrderPlaced};
 use doorbuster::domain::slots::Slots;
 use doorbuster::ids::{Cents, KeyDigest, Seq, ShardId, SkuIndex, UnixMillis, UserId};
-use doorbuster::persist::{Acknowledge, Error, Journal, Pushed, Read, RecordBuilder, Submission, Tail, replay};
+use doorbuster::persist::{
+    Acknowledge, Error, Generations, Journal, Pushed, Read, RecordBuilder, SledJournal, Submission, Tail, replay,
+};
+
+/// The journal in a data directory, in generations of the usual size.
+pub fn open(data_dir: &Path) -> Result<SledJournal, Error> {
+    doorbuster::persist::open(data_dir, &Generations::default())
+}
 
 /// The `n`-th order, as a busy sale writes them.
 pub fn order(n: u32) -> Entry {
