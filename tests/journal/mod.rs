@@ -1,6 +1,7 @@
 //! What the journal's tests share: entries to write, and ways to read them back.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
@@ -8,7 +9,7 @@ use doorbuster::domain::event::{Entry, Event, HoldsExpired, OrderPlaced};
 use doorbuster::domain::slots::Slots;
 use doorbuster::ids::{Cents, KeyDigest, Seq, ShardId, SkuIndex, UnixMillis, UserId};
 use doorbuster::persist::{
-    Acknowledge, Error, Generations, Journal, Pushed, Read, RecordBuilder, SledJournal, Submission, Tail, replay,
+    Acknowledge, Error, Generations, Journal, Pushed, Read, Record, RecordBuilder, SledJournal, Submission, Tail, replay,
 };
 
 /// The journal in a data directory, in generations of the usual size.
@@ -95,4 +96,15 @@ pub fn orders(first: u32, count: u32, acks: &Sender<u64>) -> Submission<Ack> {
 /// A channel for [`Ack`]s.
 pub fn acks() -> (Sender<u64>, Receiver<u64>) {
     channel()
+}
+
+/// Reads on from the record that holds `from`, each checked and no link between them.
+pub fn entries_from<R: Read>(journal: &R, from: Seq) -> Result<u64, Error> {
+    let mut count = 0;
+    journal.read(from, &mut |kept_as, bytes| {
+        Record::decode(bytes).map_err(|fault| Error::Damaged { record: kept_as, fault })?;
+        count += 1;
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(count)
 }

@@ -39,6 +39,7 @@ pub struct JournalCopy {
 pub fn open_copy_read_only(data_dir: &Path) -> Result<JournalCopy, Error> {
     let layout = Layout::of(data_dir);
     let found = Found::list(&layout)?;
+    found.check(&layout)?;
     if found.is_empty() {
         return Err(Error::NoJournal { path: layout.journal });
     }
@@ -47,7 +48,6 @@ pub fn open_copy_read_only(data_dir: &Path) -> Result<JournalCopy, Error> {
         Err(Error::WitnessLost { .. }) if mark.is_some() => None,
         read => read?,
     };
-    found.check(&layout)?;
     let sealed = open_sealed(&layout, &found.sealed())?;
     let base = sealed.last().map_or(Tail::START, Sealed::end);
     let marks = marks_after(&sealed, witnessed.into_iter().chain(mark).collect())?;

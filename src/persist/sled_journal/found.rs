@@ -18,6 +18,8 @@ pub(super) struct Found {
     /// Sled directories, those with a sealed file beside them included.
     in_sled: BTreeSet<u32>,
     aside: BTreeSet<u32>,
+    /// What has a name like a generation's, and is none.
+    foreign: Vec<PathBuf>,
     /// What was in the making or going when a process ended.
     pub leftovers: Vec<PathBuf>,
 }
@@ -26,7 +28,7 @@ impl Found {
     /// Lists the directory; changes nothing.
     ///
     /// # Errors
-    /// [`Error::ForeignName`], [`Error::Io`].
+    /// [`Error::Io`].
     pub(super) fn list(layout: &Layout) -> Result<Self, Error> {
         let mut found = Self::default();
         if !layout.journal.is_dir() {
@@ -47,7 +49,7 @@ impl Found {
             {
                 found.sealed.insert(number);
             } else {
-                return Err(Error::ForeignName { path });
+                found.foreign.push(path);
             }
         }
         Ok(found)
@@ -86,8 +88,11 @@ impl Found {
     /// Holds what is there to what can be.
     ///
     /// # Errors
-    /// [`Error::GenerationAbsent`], [`Error::Sealed`] for one that is sealed too early.
+    /// [`Error::ForeignName`], [`Error::GenerationAbsent`], [`Error::Sealed`] for one that is sealed too early.
     pub(super) fn check(&self, layout: &Layout) -> Result<(), Error> {
+        if let Some(path) = self.foreign.first() {
+            return Err(Error::ForeignName { path: path.clone() });
+        }
         let unsealed = self.unsealed();
         let there: BTreeSet<u32> = self.sealed.iter().chain(&unsealed).copied().collect();
         for (number, expected) in there.iter().copied().zip(1..) {

@@ -34,7 +34,7 @@ mod sealer;
 mod witness;
 
 use std::mem;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,7 +42,6 @@ use self::chain::{Chain, Form, Generation};
 pub use self::chain::{JournalReader, SealTrouble};
 use self::clean::CleanMark;
 pub use self::copy::{JournalCopy, open_copy_read_only};
-use self::found::Found;
 pub use self::found::unsealed_bytes;
 use self::layout::{Layout, sync_tree};
 use self::next::Next;
@@ -220,15 +219,13 @@ impl Journal for SledJournal {
         }
         let Self { next, sealer, chain, live, witness, layout, .. } = self;
         next.end()?;
-        for full in sealer.finish() {
+        let (tail, mut dirs) = (live.end, Vec::new());
+        for full in sealer.finish().into_iter().chain([live.into()]) {
+            dirs.push(layout.generation(full.number));
             full.engine.close()?;
         }
         drop(chain);
-        let tail = live.end;
-        live.engine.close()?;
         witness.finish()?;
-        let in_sled = Found::list(&layout)?.unsealed();
-        let dirs: Vec<PathBuf> = in_sled.into_iter().map(|number| layout.generation(number)).collect();
         dirs.iter().try_for_each(|dir| sync_tree(dir))?;
         CleanMark::leave(&layout, &dirs, tail)
     }

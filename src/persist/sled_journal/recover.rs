@@ -35,12 +35,12 @@ pub(super) fn open(layout: &Layout, generations: &Generations) -> Result<SledJou
     make_dir(&layout.data_dir)?;
     make_dir(&layout.journal)?;
     let found = Found::list(layout)?;
+    found.check(layout)?;
     let mark = CleanMark::read(layout)?;
     let witnessed = witnessed(layout, mark.as_ref(), !found.is_empty())?;
     if found.is_empty() {
         return create(layout, generations, witnessed);
     }
-    found.check(layout)?;
     let sealed = open_sealed(layout, &found.sealed())?;
     let base = sealed.last().map_or(Tail::START, Sealed::end);
     finish_what_was_begun(layout, &found, &sealed)?;
