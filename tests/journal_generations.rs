@@ -12,7 +12,9 @@ use std::thread;
 use std::time::Duration;
 
 use doorbuster::ids::Seq;
-use doorbuster::persist::{Error, Generations, Journal, Read, Record, Tail, open_copy_read_only, replay, unsealed_bytes};
+use doorbuster::persist::{
+    Error, Generations, Journal, Read, Record, Tail, open_copy_read_only, replay, unsealed_bytes,
+};
 use generations::{Data, SMALL, copy_dir, overwrite, records_of, replace, until, wait_until_sealed};
 use journal::{append, append_orders, assert_orders, large, order};
 
@@ -217,7 +219,10 @@ fn a_witness_from_before_a_switch_is_found_in_its_generation() {
         replace(&data.journal("witness"), &fs::read(foreign.journal("witness")).expect("it is there"));
         let error = data.refusal();
         let is_forked = |error: &Error| matches!(error, Error::Forked { witness: Seq(9) });
-        assert!(matches!(&error, Error::Refused { source, .. } if is_forked(source)) || is_forked(&error), "J3: {error}");
+        assert!(
+            matches!(&error, Error::Refused { source, .. } if is_forked(source)) || is_forked(&error),
+            "J3: {error}"
+        );
         assert!(open_copy_read_only(data.dir()).is_err(), "J3");
         append(&mut foreign.open(), &[order(1)]).expect("a sound disk");
         let data = make();
@@ -305,7 +310,8 @@ fn a_data_directory_of_the_version_before_opens_as_it_was() {
 /// As the version before computed it.
 fn digest_as_before(dir: &std::path::Path) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
-    let mut paths: Vec<_> = fs::read_dir(dir).expect("it is there").map(|entry| entry.expect("listed").path()).collect();
+    let mut paths: Vec<_> =
+        fs::read_dir(dir).expect("it is there").map(|entry| entry.expect("listed").path()).collect();
     paths.sort();
     for path in paths {
         let name = path.file_name().expect("it has one").as_encoded_bytes();

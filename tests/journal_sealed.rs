@@ -44,7 +44,8 @@ fn every_changed_byte_of_header_and_footer_is_seen_at_the_start() {
         let expected = match at {
             0..8 => SealFault::NotSealed,
             8..12 => {
-                let version = u32::from_be_bytes([8, 9, 10, 11].map(|byte| sound[byte] ^ if byte == at { 0x10 } else { 0 }));
+                let version =
+                    u32::from_be_bytes([8, 9, 10, 11].map(|byte| sound[byte] ^ if byte == at { 0x10 } else { 0 }));
                 SealFault::UnknownVersion { version }
             }
             _ if at >= sound.len() - 8 => SealFault::CutShort,
@@ -135,7 +136,9 @@ fn a_file_under_another_name_is_refused() {
     replace(&data.sealed(last + 2), &sound.0);
     assert_eq!(fault(&data, &data.sealed(last + 2)), SealFault::TooEarly, "the live one is not sealed");
     fs::remove_file(data.sealed(last + 2)).expect("it is there");
-    for name in ["gen-2.log", "gen-00000002.log.bak", "gen-00000002 (copy)", "gen-00000000.log", "aside-gen-00000002.log"] {
+    for name in
+        ["gen-2.log", "gen-00000002.log.bak", "gen-00000002 (copy)", "gen-00000000.log", "aside-gen-00000002.log"]
+    {
         fs::write(data.journal(name), b"").expect("it can be written");
         for error in [data.refusal(), open_copy_read_only(data.dir()).expect_err("J1")] {
             assert!(matches!(&error, Error::ForeignName { path } if *path == data.journal(name)), "{error}");

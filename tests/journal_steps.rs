@@ -16,26 +16,30 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use doorbuster::persist::{Generations, Journal, SledJournal, open, open_copy_read_only};
-use generations::until;
-use journal::{append_orders, assert_orders};
+use generations::{Data, copy_dir, until};
+use journal::{append, append_orders, assert_orders, large};
 
 const VICTIM: &str = "DOORBUSTER_STEPS_VICTIM";
 const RECORDS: u32 = 16;
 /// Some six records, so that the victim fills two.
 const SMALL: Generations = Generations { max_bytes: 2_000, seal_retry: Duration::from_millis(20) };
-/// The calls that change a journal's directory, and how many of each some thread of the victim makes at most there.
-const KILLED_AT: [(&str, usize); 10] = [
-    ("mkdir", 12),
-    ("rename", 9),
-    ("unlink", 7),
-    ("unlinkat", 16),
-    ("fsync", 40),
-    ("fdatasync", 18),
-    ("write", 14),
-    ("ftruncate", 5),
-    ("fchmodat,chmod,fchmod", 3),
-    ("fadvise64", 3),
+/// The calls that change a journal's directory, or tell how far the victim is. strace counts each in each thread.
+const KILLED_AT: [&str; 12] = [
+    "mkdir",
+    "rename",
+    "unlink",
+    "unlinkat",
+    "fsync",
+    "fdatasync",
+    "write",
+    "pwrite64",
+    "ftruncate",
+    "copy_file_range",
+    "fchmodat,chmod,fchmod",
+    "fadvise64",
 ];
+/// Those by which a start takes its steps, and makes each of them durable.
+const KILLED_AT_A_START: [&str; 5] = ["mkdir", "rename", "unlink", "unlinkat", "fsync"];
 
 /// A journal that the victim leaves with two sealed generations.
 #[test]
@@ -89,7 +93,12 @@ fn has_strace() -> bool {
 fn injected(data: &Path, trace: &Path, inject: &str) -> Command {
     let calls = inject.split(':').next().expect("it begins with the calls");
     let mut command = Command::new("strace");
-    command.args(["-f", "-y", "-o"]).arg(trace).args(["-e", &format!("trace={calls}"), "-e", &format!("inject={inject}")]);
+    command.args(["-f", "-y", "-o"]).arg(trace).args([
+        "-e",
+        &format!("trace={calls}"),
+        "-e",
+        &format!("inject={inject}"),
+    ]);
     let journal = data.join("journal");
     let mut paths = vec![journal.clone(), journal.join("witness"), journal.join("clean.partial")];
     for number in 1..=4 {
@@ -113,37 +122,93 @@ fn a_kill_at_any_system_call_of_a_switch_or_a_seal_leaves_what_goes_on() {
         return;
     }
     let stage = tempfile::tempdir().expect("a temporary directory");
+    let data = stage.path().join("data");
     let mut kills = 0;
-    for (calls, most) in KILLED_AT {
-        for at in 1..=most + 1 {
-            let data = stage.path().join(format!("{}-{at}", &calls[..5]));
+    for calls in KILLED_AT {
+        for at in 1.. {
             let inject = format!("{calls}:signal=KILL:when={at}");
             let (ended, said) = run(&mut injected(&data, &stage.path().join("trace"), &inject));
-            if ended.signal().is_none() {
+            if ended.signal().is_some() {
+                kills += 1;
+                assert_goes_on(&data, said, &inject);
+            } else {
+                // No thread of it makes as many.
                 assert!(ended.success(), "{inject}: {ended:?}");
+            }
+            fs::remove_dir_all(&data).expect("nobody uses it");
+            if ended.success() {
                 break;
             }
-            assert!(at <= most, "{calls}: the victim makes more of these than were counted; raise the bound");
-            kills += 1;
-            if data.join("journal").exists() && said > 0 {
-                let copy = open_copy_read_only(&data).unwrap_or_else(|error| panic!("{inject}: {error}"));
-                assert!(copy.tail().seq.0 >= said, "{inject}: {said} was acknowledged");
-                assert_orders(&copy, copy.tail().seq.0);
-            }
-            let mut journal = open(&data, &SMALL).unwrap_or_else(|error| panic!("{inject}: {error}"));
-            let tail = journal.tail().seq.0;
-            assert!(tail >= said, "{inject}: {said} was acknowledged, {tail} is there");
-            assert_eq!(assert_orders(&journal, tail), journal.tail(), "{inject}");
-            append_orders(&mut journal, RECORDS);
-            wait_until_sealed(&journal);
-            assert_orders(&journal, tail + 3 * u64::from(RECORDS));
-            journal.close().unwrap_or_else(|error| panic!("{inject}: {error}"));
-            assert_tidy(&data, &inject);
-            fs::remove_dir_all(&data).expect("nobody uses it");
         }
     }
     assert!(kills > 60, "the calls were met: {kills}");
     println!("killed at {kills} system calls of switches and seals");
+}
+
+/// The start has to do with every form of a generation: sealed, sealed with what sled had of it, full, live, made ahead.
+#[test]
+fn a_kill_at_any_system_call_of_a_start_over_several_generations_leaves_what_starts_again() {
+    if !has_strace() {
+        return;
+    }
+    let stage = tempfile::tempdir().expect("a temporary directory");
+    let data = stage.path().join("data");
+    let before = several_generations();
+    let mut kills = 0;
+    for calls in KILLED_AT_A_START {
+        for at in 1.. {
+            copy_dir(before.dir(), &data);
+            let inject = format!("{calls}:signal=KILL:when={at}");
+            let start = || run(&mut injected(&data, &stage.path().join("trace"), &inject));
+            let (ended, said) = start();
+            let is_start = ended.signal().is_some() && said == 0;
+            if is_start {
+                kills += 1;
+                if calls == "rename" {
+                    // Once more the same, which meets what the first one left.
+                    start();
+                }
+                let journal = open(&data, &SMALL).unwrap_or_else(|error| panic!("{inject}: {error}"));
+                let tail = journal.tail().seq.0;
+                assert!(tail >= 60, "{inject}: 60 were acknowledged, {tail} are there");
+                assert_eq!(assert_orders(&journal, tail), journal.tail(), "{inject}");
+            }
+            fs::remove_dir_all(&data).expect("nobody uses it");
+            if !is_start {
+                break;
+            }
+        }
+    }
+    assert!(kills > 60, "the calls were met: {kills}");
+    println!("killed at {kills} system calls of starts");
+}
+
+/// A journal of twenty records, as a kill could leave it.
+fn several_generations() -> Data {
+    let (data, sealed) = (Data::with_unsealed(20, false), Data::with_sealed(20));
+    // The same records make the same bytes.
+    fs::copy(sealed.sealed(1), data.sealed(1)).expect("it can be copied");
+    copy_dir(&data.in_sled(2), &data.journal("gen-00000004.partial"));
+    assert!(data.in_sled(1).exists() && data.in_sled(3).exists(), "{:?}", data.names());
+    data
+}
+
+/// Holds what a kill left to what was acknowledged before it, and goes on with it.
+fn assert_goes_on(data: &Path, said: u64, context: &str) {
+    if said > 0 {
+        let copy = open_copy_read_only(data).unwrap_or_else(|error| panic!("{context}: {error}"));
+        assert!(copy.tail().seq.0 >= said, "{context}: {said} was acknowledged");
+        assert_orders(&copy, copy.tail().seq.0);
+    }
+    let mut journal = open(data, &SMALL).unwrap_or_else(|error| panic!("{context}: {error}"));
+    let tail = journal.tail().seq.0;
+    assert!(tail >= said, "{context}: {said} was acknowledged, {tail} is there");
+    assert_eq!(assert_orders(&journal, tail), journal.tail(), "{context}");
+    append_orders(&mut journal, RECORDS);
+    wait_until_sealed(&journal);
+    assert_orders(&journal, tail + 3 * u64::from(RECORDS));
+    journal.close().unwrap_or_else(|error| panic!("{context}: {error}"));
+    assert_tidy(data, context);
 }
 
 /// Nothing is left of what was in the making or going.
@@ -164,10 +229,14 @@ fn an_error_of_sealing_is_no_fault_and_no_sync_is_repeated_on_the_same_file() {
         return;
     }
     let stage = tempfile::tempdir().expect("a temporary directory");
-    for (call, error) in [("fsync", "EIO"), ("write", "ENOSPC"), ("openat", "EMFILE"), ("fchmodat,chmod,fchmod", "EIO")] {
+    for (call, error) in [("fsync", "EIO"), ("write", "ENOSPC"), ("openat", "EMFILE"), ("fchmodat,chmod,fchmod", "EIO")]
+    {
         let (data, trace) = (stage.path().join(&call[..5]), stage.path().join("trace"));
         let mut command = Command::new("strace");
-        command.args(["-f", "-y", "-o"]).arg(&trace).args(["-e", "trace=openat,fsync,fdatasync,write,fchmodat,chmod,fchmod"]);
+        command
+            .args(["-f", "-y", "-o"])
+            .arg(&trace)
+            .args(["-e", "trace=openat,fsync,fdatasync,write,fchmodat,chmod,fchmod"]);
         command.args(["-e", &format!("inject={call}:error={error}:when=1"), "-P"]);
         command.arg(data.join("journal/gen-00000001.log.partial"));
         let victim = victim("the_victim_fills_generations", &data);
@@ -224,14 +293,16 @@ fn the_victim_runs_out_of_room_for_bytes() {
     let data = dir.join("data");
     let generations = Generations { max_bytes: 2 << 20, ..SMALL };
     let mut journal = open(&data, &generations).expect("there is room");
-    let large = |journal: &mut SledJournal, n: u32| journal::append(journal, &[journal::large(n, 180 << 10)]);
-    (0..11).for_each(|n| drop(large(&mut journal, n).map_err(|error| panic!("{error}"))));
+    let append_large = |journal: &mut SledJournal, n: u32| {
+        append(journal, &[large(n, 180 << 10)]).expect("there is room for a record");
+    };
+    (0..11).for_each(|n| append_large(&mut journal, n));
     until("the next one is made ahead", || data.join("journal/gen-00000002/db").exists());
     let filler = dir.join("filler");
     let free = doorbuster::persist::free_bytes(dir).expect("it says so");
     // Enough for two records more, as sled writes them, and not for a generation.
     fs::write(&filler, vec![0; usize::try_from(free - (1 << 20)).expect("a small disk")]).expect("there is room");
-    (11..13).for_each(|n| drop(large(&mut journal, n).map_err(|error| panic!("{error}"))));
+    (11..13).for_each(|n| append_large(&mut journal, n));
     let trouble = || journal.reader().seal_trouble().expect("it is open");
     until("it is told of", || trouble().is_some_and(|trouble| trouble.message.contains("No space left")));
     assert!(!data.join("journal/gen-00000001.log").exists() && data.join("journal/gen-00000001").exists());
@@ -261,7 +332,8 @@ fn run_on_a_small_disk(name: &str, options: &str) -> Option<u64> {
 fn may_not_mount() -> bool {
     let at = tempfile::tempdir().expect("a temporary directory");
     let script = "mount -t tmpfs none \"$0\"";
-    let mounted = Command::new("unshare").args(["-m", "sh", "-c", script]).arg(at.path()).stderr(Stdio::null()).status();
+    let mounted =
+        Command::new("unshare").args(["-m", "sh", "-c", script]).arg(at.path()).stderr(Stdio::null()).status();
     !mounted.is_ok_and(|ended| ended.success())
 }
 

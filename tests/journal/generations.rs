@@ -105,9 +105,11 @@ impl Data {
 pub fn wait_until_sealed(data: &Data, journal: &SledJournal) -> Tail {
     until("all is sealed", || {
         // The live one, and perhaps the next.
-        data.names().iter().filter(|name| name.starts_with("gen-") && !name.ends_with(".log")).count() <= 2
+        let names = data.names();
+        let in_sled = names.iter().filter(|name| name.starts_with("gen-") && !name.ends_with(".log"));
+        in_sled.clone().count() <= 2
+            && in_sled.clone().all(|name| !names.contains(&format!("{name}.log")) && !name.ends_with(".partial"))
             && journal.reader().seal_trouble().expect("it is open").is_none()
-            && !data.names().iter().any(|name| name.ends_with(".log.partial"))
             && journal.tail().seq.0 - journal.sealed_tail().seq.0 < 30
     });
     journal.sealed_tail()

@@ -9,7 +9,8 @@ use doorbuster::domain::event::{Entry, Event, HoldsExpired, OrderPlaced};
 use doorbuster::domain::slots::Slots;
 use doorbuster::ids::{Cents, KeyDigest, Seq, ShardId, SkuIndex, UnixMillis, UserId};
 use doorbuster::persist::{
-    Acknowledge, Error, Generations, Journal, Pushed, Read, Record, RecordBuilder, SledJournal, Submission, Tail, replay,
+    Acknowledge, Error, Generations, Journal, Pushed, Read, Record, RecordBuilder, SledJournal, Submission, Tail,
+    replay,
 };
 
 /// The journal in a data directory, in generations of the usual size.

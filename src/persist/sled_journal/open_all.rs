@@ -51,7 +51,9 @@ pub(super) fn open_verified(generations: &[(u32, PathBuf)], base: Tail, marks: &
     match all_met(&unmet, &end) {
         Ok(()) => Ok(all),
         Err(error) => {
-            let number = all.last().map_or(0, |opened| opened.number);
+            // One that was made ahead is empty, and has lost nothing.
+            let holder = all.iter().rfind(|opened| opened.end != opened.base).or(all.last());
+            let number = holder.map_or(0, |opened| opened.number);
             Err(close_all(all, Failed { number, error }))
         }
     }
