@@ -66,12 +66,12 @@ fn every_changed_byte_of_the_records_is_named_by_its_record_when_it_is_read() {
     let records = records_of(&sound);
     for (first, start, end) in &records {
         // The length before it included.
-        for at in start - 4..*end {
-            overwrite(&path, at, &[sound[at] ^ 1]);
+        for (at, byte) in sound.iter().enumerate().take(*end).skip(start - 4) {
+            overwrite(&path, at, &[byte ^ 1]);
             let error = entries(&journal, Tail::START).expect_err("J2");
             let named = matches!(&error, Error::Damaged { record, .. } if record == first);
             assert!(named, "byte {at}, of the record at event {first}: {error}");
-            overwrite(&path, at, &[sound[at]]);
+            overwrite(&path, at, &[*byte]);
         }
     }
     // Where reading begins in the middle, what lies before is looked at too: a wrong count would lead astray.

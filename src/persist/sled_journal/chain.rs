@@ -71,7 +71,7 @@ impl Chain {
             Form::Sealed(sealed) => Some(sealed.end()),
             Form::InSled(_) => None,
         });
-        let sealed = ends.last().unwrap_or(Tail::START);
+        let sealed = ends.fold(Tail::START, |_, end| end);
         Self(RwLock::new(State { generations, sealed, trouble: None }))
     }
 

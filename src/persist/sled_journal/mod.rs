@@ -58,7 +58,8 @@ use crate::ids::Seq;
 pub struct Generations {
     /// The bytes of records after which a fresh generation begins. A generation holds at least one record, however large.
     pub max_bytes: u64,
-    /// How long after a failure a generation is tried to be sealed again.
+    /// How long after a failure a generation is tried to be sealed again; twice as long after each further one, up to an
+    /// hour.
     pub seal_retry: Duration,
 }
 
@@ -218,7 +219,7 @@ impl Journal for SledJournal {
             return Err(Error::Failed);
         }
         let Self { next, sealer, chain, live, witness, layout, .. } = self;
-        next.end()?;
+        next.end(live.number + 1)?;
         let (tail, mut dirs) = (live.end, Vec::new());
         for full in sealer.finish().into_iter().chain([live.into()]) {
             dirs.push(layout.generation(full.number));

@@ -60,10 +60,11 @@ impl Next {
         self.made.recv().unwrap_or_else(|_| Err(Error::WriterPanicked { message: "no next generation".to_owned() }))
     }
 
-    /// Ends, and removes what was made ahead.
-    pub(super) fn end(mut self) -> Result<(), Error> {
-        let Some(number) = self.asked else { return Ok(()) };
-        if let Ok(engine) = self.take(number) {
+    /// Ends, and removes generation `number`, if that was made ahead, or what an attempt left of it.
+    pub(super) fn end(mut self, number: u32) -> Result<(), Error> {
+        if self.asked.is_some()
+            && let Ok(engine) = self.take(number)
+        {
             engine.close()?;
         }
         discard(&self.layout.generation(number))

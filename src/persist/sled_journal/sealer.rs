@@ -25,6 +25,8 @@ use crate::persist::{Error, Tail};
 const FINISH_WAIT: Duration = Duration::from_secs(2);
 /// How far below the rest of the server the thread runs.
 const NICENESS: i32 = 10;
+/// Each attempt may write all of a generation: where something is wrong for good, not so often that it wears the disk.
+const RETRY_WAIT_MAX: Duration = Duration::from_secs(3_600);
 
 /// A generation that takes no more records.
 #[derive(Debug)]
@@ -97,6 +99,7 @@ impl Work {
         // Where the system does not comply it runs like the rest.
         let _lowered = rustix::process::setpriority_process(None, NICENESS);
         let mut waiting = VecDeque::new();
+        let mut retry = self.retry;
         loop {
             waiting.extend(inbox.try_iter());
             let Some(full) = waiting.pop_front() else {
@@ -108,20 +111,17 @@ impl Work {
             };
             match self.seal(&full) {
                 Ok(()) => {
+                    retry = self.retry;
                     let removed = self.remove(full);
                     self.chain.set_trouble(removed.err());
                 }
                 Err(trouble) => {
                     waiting.push_front(full);
                     self.chain.set_trouble(Some(trouble));
-                    match inbox.recv_timeout(self.retry) {
-                        Ok(full) => waiting.push_back(full),
-                        Err(RecvTimeoutError::Timeout) => {}
-                        Err(RecvTimeoutError::Disconnected) => {
-                            waiting.extend(inbox.try_iter());
-                            return waiting;
-                        }
+                    if !wait(inbox, retry, &mut waiting) {
+                        return waiting;
                     }
+                    retry = retry.saturating_mul(2).min(RETRY_WAIT_MAX);
                 }
             }
         }
@@ -161,5 +161,17 @@ impl Work {
     fn may_go_on(&self) -> Result<(), Error> {
         let until = *self.until.lock().unwrap_or_else(PoisonError::into_inner);
         if until.is_some_and(|until| Instant::now() >= until) { Err(Error::Closed) } else { Ok(()) }
+    }
+}
+
+/// Lets `time` pass while more generations may come; `false` where the end is asked for.
+fn wait(inbox: &Receiver<Full>, time: Duration, waiting: &mut VecDeque<Full>) -> bool {
+    let until = Instant::now() + time;
+    loop {
+        match inbox.recv_deadline(until) {
+            Ok(full) => waiting.push_back(full),
+            Err(RecvTimeoutError::Timeout) => return true,
+            Err(RecvTimeoutError::Disconnected) => return false,
+        }
     }
 }
