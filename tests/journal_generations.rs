@@ -39,10 +39,20 @@ fn a_full_generation_becomes_one_read_only_file_and_what_sled_had_of_it_goes() {
     }
     assert_eq!(assert_orders(&journal, 180), tail);
     assert_eq!(journal.reader().sealed_tail().expect("it is open"), sealed);
+    assert_eq!(niceness_of("sealer"), Some(10), "it yields to the sale");
     journal.close().expect("a sound disk");
     let journal = data.open();
     assert_eq!((journal.tail(), journal.sealed_tail()), (tail, sealed), "found again in order");
     assert_orders(&journal, 180);
+}
+
+/// How nice a thread of this name is.
+fn niceness_of(name: &str) -> Option<i32> {
+    let tasks = fs::read_dir("/proc/self/task").expect("Linux");
+    let stats = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("stat")).ok());
+    // Other tests have theirs, and one may have started just now.
+    let named = stats.filter(|stat| stat.contains(&format!("({name})")));
+    named.filter_map(|stat| stat.rsplit(") ").next()?.split(' ').nth(16)?.parse().ok()).max()
 }
 
 #[test]
@@ -276,6 +286,38 @@ fn a_next_generation_that_was_made_ahead_is_not_taken_for_a_loss_nor_for_the_liv
     journal.close().expect("a sound disk");
     assert!(!data.in_sled(2).exists(), "a clean stop leaves none");
     assert_orders(&data.open(), 660);
+}
+
+/// A kill between going on in a fresh generation and the first record there, and what was before is sealed by then.
+#[test]
+fn an_empty_live_generation_after_sealed_ones_goes_on() {
+    for clean in [false, true] {
+        let (data, fresh) = (Data::with_sealed(40), Data::new());
+        drop(fresh.open());
+        let live = u32::try_from(data.count(".log")).expect("few") + 1;
+        fs::remove_dir_all(data.in_sled(live)).expect("it is there");
+        copy_dir(&fresh.in_sled(1), &data.in_sled(live));
+        replace(&data.journal("witness"), b"");
+        let mut journal = data.open();
+        let tail = journal.tail();
+        assert!(tail == journal.sealed_tail() && tail.seq > Seq(90), "{tail:?}");
+        for from in [tail.seq.0, tail.seq.0 + 1, u64::MAX] {
+            let mut seen = Vec::new();
+            let read = journal.read(Seq(from), &mut |seq, _| {
+                seen.push(seq.0);
+                Ok(ControlFlow::Continue(()))
+            });
+            read.expect("a sound disk");
+            assert_eq!(seen, [tail.seq.0 - 2], "the last record there is, from event {from}");
+        }
+        if clean {
+            journal.close().expect("a sound disk");
+            journal = data.open();
+            assert_eq!(journal.tail(), tail);
+        }
+        append_orders(&mut journal, 10);
+        assert_orders(&journal, tail.seq.0 + 30);
+    }
 }
 
 /// Everything that the version before wrote, as it wrote it: one directory, and a mark whose digest is that of its files.

@@ -16,7 +16,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use doorbuster::persist::{Generations, Journal, SledJournal, open, open_copy_read_only};
-use generations::{Data, copy_dir, until};
+use generations::{Data, copy_dir, overwrite, until};
 use journal::{append, append_orders, assert_orders, large};
 
 const VICTIM: &str = "DOORBUSTER_STEPS_VICTIM";
@@ -110,6 +110,19 @@ fn injected(data: &Path, trace: &Path, inject: &str) -> Command {
     }
     for path in paths {
         command.args(["-P", path.to_str().expect("a path of text").trim_end_matches('/')]);
+    }
+    let victim = victim("the_victim_fills_generations", data);
+    command.arg(victim.get_program()).args(victim.get_args()).env(VICTIM, data).env("RUST_BACKTRACE", "0");
+    command
+}
+
+/// The victim under strace, with the calls that seal a generation traced and `inject` done to the first one's file.
+fn traced(data: &Path, trace: &Path, inject: Option<&str>) -> Command {
+    let mut command = Command::new("strace");
+    command.args(["-f", "-y", "-o"]).arg(trace);
+    command.args(["-e", "trace=openat,fsync,fdatasync,write,rename,unlinkat,rmdir,fchmodat,chmod,fchmod"]);
+    if let Some(inject) = inject {
+        command.args(["-e", &format!("inject={inject}"), "-P"]).arg(data.join("journal/gen-00000001.log.partial"));
     }
     let victim = victim("the_victim_fills_generations", data);
     command.arg(victim.get_program()).args(victim.get_args()).env(VICTIM, data).env("RUST_BACKTRACE", "0");
@@ -232,15 +245,7 @@ fn an_error_of_sealing_is_no_fault_and_no_sync_is_repeated_on_the_same_file() {
     for (call, error) in [("fsync", "EIO"), ("write", "ENOSPC"), ("openat", "EMFILE"), ("fchmodat,chmod,fchmod", "EIO")]
     {
         let (data, trace) = (stage.path().join(&call[..5]), stage.path().join("trace"));
-        let mut command = Command::new("strace");
-        command
-            .args(["-f", "-y", "-o"])
-            .arg(&trace)
-            .args(["-e", "trace=openat,fsync,fdatasync,write,fchmodat,chmod,fchmod"]);
-        command.args(["-e", &format!("inject={call}:error={error}:when=1"), "-P"]);
-        command.arg(data.join("journal/gen-00000001.log.partial"));
-        let victim = victim("the_victim_fills_generations", &data);
-        command.arg(victim.get_program()).args(victim.get_args()).env(VICTIM, &data);
+        let mut command = traced(&data, &trace, Some(&format!("{call}:error={error}:when=1")));
         let (ended, said) = run(&mut command);
         assert!(ended.success(), "{call}: {ended:?}");
         assert_eq!(said, 3 * u64::from(RECORDS), "every record was taken");
@@ -254,9 +259,58 @@ fn an_error_of_sealing_is_no_fault_and_no_sync_is_repeated_on_the_same_file() {
             synced += usize::from(line.contains(" fsync("));
             assert!(synced <= made, "{call}: a sync was repeated on the same file: {trace}");
         }
-        assert!(made >= 1 + usize::from(call != "openat"), "{call}: it was made afresh: {trace}");
+        assert!(made > usize::from(call != "openat"), "{call}: it was made afresh: {trace}");
         assert_orders(&open(&data, &SMALL).expect("it adds up"), said);
     }
+}
+
+#[test]
+fn a_sealed_file_is_synced_before_it_has_its_name_and_that_before_what_sled_had_goes() {
+    if !has_strace() {
+        return;
+    }
+    let stage = tempfile::tempdir().expect("a temporary directory");
+    let (data, trace) = (stage.path().join("data"), stage.path().join("trace"));
+    let (ended, _) = run(&mut traced(&data, &trace, None));
+    assert!(ended.success(), "{ended:?}");
+    let trace = fs::read_to_string(&trace).expect("strace wrote it");
+    let lines: Vec<&str> = trace.lines().filter(|line| !line.contains("resumed>")).collect();
+    for number in ["1", "2"] {
+        let place = |call: &str, file: &str| {
+            let file = format!("gen-0000000{number}{file}");
+            let found = lines.iter().rposition(|line| line.contains(call) && line.contains(&file));
+            found.unwrap_or_else(|| panic!("{call} of {file}: {trace}"))
+        };
+        let named = place("rename(", ".log.partial\"");
+        let steps = [place(" fsync(", ".log.partial>"), named, place("rename(", "\"")];
+        assert!(steps.is_sorted(), "{steps:?}: {trace}");
+        let going = steps[2];
+        let of_the_name = lines[named..going].iter().any(|line| line.contains(" fsync(") && line.contains("/journal>"));
+        assert!(of_the_name, "the name is durable before what it stands for goes: {trace}");
+    }
+}
+
+/// Between the writing and the reading back a byte of it changes.
+#[test]
+fn what_is_read_back_wrong_gets_no_name() {
+    if !has_strace() {
+        return;
+    }
+    let stage = tempfile::tempdir().expect("a temporary directory");
+    let (data, trace) = (stage.path().join("data"), stage.path().join("trace"));
+    let mut command = traced(&data, &trace, Some("fsync:delay_enter=1500000:when=1"));
+    let partial = data.join("journal/gen-00000001.log.partial");
+    let spoils = std::thread::spawn(move || {
+        until("it is written", || fs::metadata(&partial).is_ok_and(|meta| meta.len() > 1_000));
+        let byte = fs::read(&partial).expect("it waits to be synced")[500];
+        overwrite(&partial, 500, &[byte ^ 1]);
+    });
+    let (ended, said) = run(&mut command);
+    spoils.join().expect("it was in time");
+    assert!(ended.success(), "it is sealed at another attempt: {ended:?}");
+    let made = fs::read_to_string(&trace).expect("strace wrote it").matches("O_CREAT").count();
+    assert!(made >= 2, "it was made afresh");
+    assert_orders(&open(&data, &SMALL).expect("it adds up"), said);
 }
 
 /// Where neither a directory nor a file can be made: the live generation takes what it should not have to.
