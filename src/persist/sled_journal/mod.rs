@@ -221,7 +221,12 @@ impl Journal for SledJournal {
         let Self { next, sealer, chain, live, witness, layout, .. } = self;
         next.end(live.number + 1)?;
         let (tail, mut dirs) = (live.end, Vec::new());
-        for full in sealer.finish().into_iter().chain([live.into()]) {
+        let unsealed = sealer.finish().ok_or_else(|| Error::Engine {
+            doing: "sealing",
+            path: layout.journal.clone(),
+            message: "it does not end".to_owned(),
+        })?;
+        for full in unsealed.into_iter().chain([live.into()]) {
             dirs.push(layout.generation(full.number));
             full.engine.close()?;
         }

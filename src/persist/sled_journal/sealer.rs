@@ -23,6 +23,8 @@ use crate::persist::{Error, Tail};
 
 /// How long a clean stop waits for what is being sealed. What is not sealed by then is, after the next start.
 const FINISH_WAIT: Duration = Duration::from_secs(2);
+/// How long the thread may take to end once it has to: for a piece that is being written, or for sled to let go.
+const END_WAIT: Duration = Duration::from_secs(10);
 /// How far below the rest of the server the thread runs.
 const NICENESS: i32 = 10;
 /// Each attempt may write all of a generation: where something is wrong for good, not so often that it wears the disk.
@@ -67,15 +69,24 @@ impl Sealer {
         }
     }
 
-    /// Lets it finish what is quick, ends it, and gives back what was not sealed.
-    pub(super) fn finish(mut self) -> VecDeque<Full> {
+    /// Lets it finish what is quick, ends it, and gives back what was not sealed. `None` where it does not end: it may
+    /// hang in a disk, or in sled.
+    pub(super) fn finish(mut self) -> Option<VecDeque<Full>> {
         self.end(FINISH_WAIT)
     }
 
-    fn end(&mut self, wait: Duration) -> VecDeque<Full> {
-        *self.until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + wait);
+    fn end(&mut self, wait: Duration) -> Option<VecDeque<Full>> {
+        let until = Instant::now() + wait;
+        *self.until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
         self.jobs = None;
-        self.thread.take().and_then(|thread| thread.join().ok()).unwrap_or_default()
+        let thread = self.thread.take()?;
+        while !thread.is_finished() {
+            if Instant::now() > until + END_WAIT {
+                return None;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        thread.join().ok()
     }
 }
 
