@@ -205,6 +205,8 @@ fn damage_in_any_generation_that_is_not_sealed_is_refused_by_its_name() {
             assert!(open_copy_read_only(data.dir()).expect_err("nor is an audit").is_damage());
             // The repair that the message asks for: from the copy.
             overwrite(&aside.join("db"), at + 60, &bytes[at + 60..at + 64]);
+            let copy = open_copy_read_only(data.dir()).expect("an audit reads what was set aside");
+            assert_orders(&copy, 60);
             assert_orders(&data.open(), 60);
         }
     }

@@ -290,6 +290,36 @@ fn a_sealed_file_is_synced_before_it_has_its_name_and_that_before_what_sled_had_
     }
 }
 
+#[test]
+fn the_next_generation_is_on_the_disk_with_all_its_names_before_a_record_is() {
+    if !has_strace() {
+        return;
+    }
+    let stage = tempfile::tempdir().expect("a temporary directory");
+    let (data, trace) = (stage.path().join("data"), stage.path().join("trace"));
+    let (ended, _) = run(&mut traced(&data, &trace, None));
+    assert!(ended.success(), "{ended:?}");
+    let trace = fs::read_to_string(&trace).expect("strace wrote it");
+    let lines: Vec<&str> = trace.lines().filter(|line| !line.contains("resumed>")).collect();
+    for number in ["2", "3"] {
+        let dir = format!("/journal/gen-0000000{number}");
+        let first = |from: usize, call: &str, end: &str| {
+            let wanted = format!("{dir}{end}");
+            let found = lines[from..].iter().position(|line| line.contains(call) && line.contains(&wanted));
+            from + found.unwrap_or_else(|| panic!("{call} of {wanted}: {trace}"))
+        };
+        let named = first(0, "rename(", "\"");
+        let acknowledged = first(named, " fdatasync(", "/db>");
+        let synced =
+            |what: &str| lines[named..acknowledged].iter().any(|line| line.contains(" fsync(") && line.contains(what));
+        assert!(synced("/journal>"), "its own name: {trace}");
+        // sled makes its log when it opens the directory.
+        let logged = first(named, "openat(", "/db\"");
+        let entries = first(logged, " fsync(", ">");
+        assert!(entries < acknowledged, "the names within: {trace}");
+    }
+}
+
 /// Between the writing and the reading back a byte of it changes.
 #[test]
 fn what_is_read_back_wrong_gets_no_name() {

@@ -93,7 +93,8 @@ pub(super) fn make_generation(layout: &Layout, number: u32) -> Result<Engine, Er
     remove(&making.join("db"))?;
     sync_tree(&making)?;
     rename(&making, &generation)?;
-    let opened = Engine::open(&generation);
+    // Opening makes the log anew, and that has to be an entry on the disk before anything in it is acknowledged.
+    let opened = Engine::open(&generation).and_then(|engine| sync_tree(&generation).map(|()| engine));
     if opened.is_err() {
         // Nobody may take it for a generation of this journal that lost its records.
         discard(&generation)?;
