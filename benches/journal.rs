@@ -1,6 +1,6 @@
 //! What the journal can do in-process: durable events a second through the writer with 4,096 submissions in flight, and
-//! events replayed a second. `cargo bench --bench journal`; the figures depend on the disk under the temporary
-//! directory, so name it with them.
+//! events replayed a second, from memory, from sled and from sealed generations. `cargo bench --bench journal`; the
+//! figures depend on the disk under the temporary directory, so name it with them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +13,7 @@ use doorbuster::domain::slots::Slots;
 use doorbuster::ids::{Cents, KeyDigest, Seq, ShardId, SkuIndex, UnixMillis, UserId};
 use doorbuster::persist::memory::MemoryDisk;
 use doorbuster::persist::{
-    Acknowledge, Handle, Journal, Options, Pushed, RecordBuilder, Submission, Tail, Writer, replay, verify,
+    Acknowledge, Generations, Handle, Journal, Options, Pushed, RecordBuilder, Submission, Tail, Writer, replay, verify,
 };
 use smallvec::smallvec;
 
@@ -24,6 +24,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const IN_FLIGHT: u64 = 4096;
 const BATCH: u64 = 100_000;
 const REPLAYED: u64 = 1_000_000;
+const REPLAYED_SEALED: u64 = 3_000_000;
 
 /// The `n`-th order of a busy sale, with an idempotency key.
 fn order(n: u64) -> Entry {
@@ -91,15 +92,14 @@ fn write_through<J: Journal + 'static>(c: &mut Criterion, name: &str, journal: J
 
 fn durable(c: &mut Criterion) {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    write_through(c, "sled", doorbuster::persist::open(dir.path()).expect("a new journal"));
+    write_through(c, "sled", doorbuster::persist::open(dir.path(), &Generations::default()).expect("a new journal"));
     write_through(c, "memory", MemoryDisk::new().open().expect("a new journal"));
 }
 
-/// A journal of [`REPLAYED`] orders in records of 1,000.
-fn filled() -> impl Journal {
-    let mut journal = MemoryDisk::new().open().expect("a new journal");
+/// A journal with `orders` orders in records of 1,000.
+fn filled<J: Journal>(mut journal: J, orders: u64) -> J {
     let mut record = RecordBuilder::default();
-    for n in 1..=REPLAYED {
+    for n in 1..=orders {
         assert_eq!(record.push(&[order(n)]).expect("it fits"), Pushed::Taken);
         if n % 1000 == 0 {
             let before = journal.tail();
@@ -110,23 +110,40 @@ fn filled() -> impl Journal {
     journal
 }
 
+/// Reads all of a journal as a start does; how many units were ordered.
+fn read_all<J: Journal>(journal: &J) -> u32 {
+    let mut units = 0;
+    let replayed = replay(journal, Tail::START, Seq(u64::MAX), |_, entry| {
+        if let Event::OrderPlaced(order) = entry.event {
+            units += order.slots.count();
+        }
+    });
+    replayed.expect("it holds");
+    units
+}
+
 fn replayed(c: &mut Criterion) {
-    let journal = filled();
+    let journal = filled(MemoryDisk::new().open().expect("a new journal"), REPLAYED);
     let mut group = c.benchmark_group("read");
     group.throughput(Throughput::Elements(REPLAYED)).sample_size(10);
-    group.bench_function("replay", |b| {
-        b.iter(|| {
-            let mut units = 0;
-            replay(&journal, Tail::START, Seq(u64::MAX), |_, entry| {
-                if let Event::OrderPlaced(order) = entry.event {
-                    units += order.slots.count();
-                }
-            })
-            .expect("it holds");
-            hint::black_box(units)
-        });
-    });
+    group.bench_function("replay", |b| b.iter(|| hint::black_box(read_all(&journal))));
     group.bench_function("verify", |b| b.iter(|| verify(&journal, &[]).expect("it holds")));
+    group.finish();
+}
+
+/// From the disk's cache: as much in one sled directory, and in sealed generations and the live one.
+fn replayed_from_files(c: &mut Criterion) {
+    let mut group = c.benchmark_group("read from files");
+    group.throughput(Throughput::Elements(REPLAYED_SEALED)).sample_size(10);
+    for (name, max_bytes) in [("in sled", u64::MAX), ("sealed", 16 << 20)] {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let generations = Generations { max_bytes, ..Generations::default() };
+        let open = || doorbuster::persist::open(dir.path(), &generations).expect("a sound journal");
+        filled(open(), REPLAYED_SEALED).close().expect("a sound disk");
+        let journal = open();
+        group.bench_function(format!("replay {name}"), |b| b.iter(|| hint::black_box(read_all(&journal))));
+        group.bench_function(format!("verify {name}"), |b| b.iter(|| verify(&journal, &[]).expect("it holds")));
+    }
     group.finish();
 }
 
@@ -147,5 +164,5 @@ fn encoded(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, durable, replayed, encoded);
+criterion_group!(benches, durable, replayed, replayed_from_files, encoded);
 criterion_main!(benches);

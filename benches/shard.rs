@@ -148,7 +148,8 @@ async fn accepted(asked: Asked) {
 fn durable_orders(criterion: &mut Criterion) {
     let system = actix::System::new();
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let mut on_sled = system.block_on(Bench::open(persist::open(dir.path()).expect("a fresh journal")));
+    let journal = persist::open(dir.path(), &persist::Generations::default()).expect("a fresh journal");
+    let mut on_sled = system.block_on(Bench::open(journal));
     let mut in_memory = system.block_on(Bench::open(MemoryDisk::new().open().expect("a fresh disk")));
 
     let mut group = criterion.benchmark_group("shard");

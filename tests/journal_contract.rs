@@ -6,7 +6,9 @@ use std::ops::ControlFlow;
 
 use doorbuster::ids::Seq;
 use doorbuster::persist::memory::{MemoryDisk, MemoryJournal};
-use doorbuster::persist::{Error, Journal, RECORD_BYTES_MAX, Read, RecordBuilder, SledJournal, Tail, replay, verify};
+use doorbuster::persist::{
+    Error, Generations, Journal, RECORD_BYTES_MAX, Read, RecordBuilder, SledJournal, Tail, replay, verify,
+};
 use journal::{append, append_orders, assert_orders, entries, large, order};
 
 /// Where journals are opened: the same place opens the same journal.
@@ -22,10 +24,23 @@ impl Place for MemoryDisk {
     }
 }
 
-impl Place for tempfile::TempDir {
+/// A data directory, and how large its generations are.
+struct OnSled {
+    dir: tempfile::TempDir,
+    generations: Generations,
+}
+
+impl OnSled {
+    fn in_generations_of(max_bytes: u64) -> Self {
+        let generations = Generations { max_bytes, ..Generations::default() };
+        Self { dir: tempfile::tempdir().expect("a temporary directory"), generations }
+    }
+}
+
+impl Place for OnSled {
     type Journal = SledJournal;
     fn open(&self) -> SledJournal {
-        doorbuster::persist::open(self.path()).expect("what was written holds")
+        doorbuster::persist::open(self.dir.path(), &self.generations).expect("what was written holds")
     }
 }
 
@@ -36,7 +51,15 @@ macro_rules! contract {
             $(#[test] fn $clause() { super::$clause(&doorbuster::persist::memory::MemoryDisk::new()) })*
         }
         mod on_sled {
-            $(#[test] fn $clause() { super::$clause(&tempfile::tempdir().expect("a temporary directory")) })*
+            $(#[test] fn $clause() { super::$clause(&super::OnSled::in_generations_of(u64::MAX)) })*
+        }
+        /// A few records each, so that every clause runs over several, sealed and not.
+        mod on_sled_in_small_generations {
+            $(#[test] fn $clause() { super::$clause(&super::OnSled::in_generations_of(2_000)) })*
+        }
+        /// One record each.
+        mod on_sled_in_the_smallest_generations {
+            $(#[test] fn $clause() { super::$clause(&super::OnSled::in_generations_of(1)) })*
         }
     };
 }

@@ -9,8 +9,8 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use doorbuster::persist::{Error, Journal, open};
-use journal::{append_orders, assert_orders};
+use doorbuster::persist::{Error, Journal};
+use journal::{append_orders, assert_orders, open};
 
 /// A small generator, so that a round can be made again from its seed.
 struct Random(u64);

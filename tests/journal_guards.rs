@@ -7,8 +7,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use doorbuster::ids::Seq;
-use doorbuster::persist::{Error, Journal, Tail, open, open_copy_read_only};
-use journal::{append, append_orders, assert_orders, order};
+use doorbuster::persist::{Error, Journal, Tail, open_copy_read_only};
+use journal::{append, append_orders, assert_orders, open, order};
 use tempfile::TempDir;
 
 /// A data directory and the paths in it that the tests lay hands on.

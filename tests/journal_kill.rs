@@ -11,11 +11,14 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
-use doorbuster::persist::{Acknowledge, Journal, Options, Submission, Writer, open, open_copy_read_only};
-use journal::{assert_orders, order};
+use doorbuster::persist::{Acknowledge, Generations, Journal, Options, Submission, Writer, open_copy_read_only};
+use journal::{assert_orders, open, order};
 use smallvec::smallvec;
 
 const VICTIM: &str = "DOORBUSTER_KILL_VICTIM";
+/// Some twenty thousand events fill one, or some two hundred: so that a kill meets appends mostly, or switches and seals.
+const GENERATIONS: [u64; 2] = [1_500_000, 15_000];
+const GENERATION: &str = "DOORBUSTER_KILL_GENERATION";
 /// How a victim ends whose journal failed.
 const FAULT: i32 = 74;
 
@@ -29,10 +32,16 @@ impl Acknowledge for Print {
     }
 }
 
+fn from_env(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().map_or(default, |text| text.parse().expect("the variable is a number"))
+}
+
 #[test]
 fn the_victim_appends_until_it_is_killed() {
     let Some(dir) = std::env::var_os(VICTIM) else { return };
-    let journal = open(Path::new(&dir)).expect("what was killed before adds up");
+    let max_bytes = from_env(GENERATION, GENERATIONS[0]);
+    let generations = Generations { max_bytes, ..Generations::default() };
+    let journal = doorbuster::persist::open(Path::new(&dir), &generations).expect("what was killed before adds up");
     let next = u32::try_from(journal.tail().seq.0).expect("a small number") + 1;
     let on_fault = Box::new(|error| {
         eprintln!("{error}");
@@ -57,8 +66,8 @@ struct Victim {
 }
 
 impl Victim {
-    fn start(dir: &Path) -> Self {
-        Self::run(dir, &mut Command::new(this_test()))
+    fn start(dir: &Path, generation: u64) -> Self {
+        Self::run(dir, Command::new(this_test()).env(GENERATION, generation.to_string()))
     }
 
     /// Starts one whose files may not grow past a size of 2 MiB (4, where the shell counts in other blocks): to it, the
@@ -97,8 +106,8 @@ impl Victim {
 }
 
 /// Lets a victim acknowledge `count` events, and kills it at some moment after that.
-fn kill_at_work(dir: &Path, count: usize) -> Vec<u64> {
-    let victim = Victim::start(dir);
+fn kill_at_work(dir: &Path, generation: u64, count: usize) -> Vec<u64> {
+    let victim = Victim::start(dir, generation);
     let mut said: Vec<u64> = victim.durable.iter().take(count).collect();
     assert_eq!(said.len(), count, "the victim does not end by itself");
     said.extend(victim.kill());
@@ -106,12 +115,15 @@ fn kill_at_work(dir: &Path, count: usize) -> Vec<u64> {
 }
 
 /// Kills a victim as soon as it has set its copy aside: while it opens and checks the journal, most often.
-fn kill_in_recovery(dir: &Path) -> Vec<u64> {
-    let aside = dir.join("journal").join("aside-gen-00000001");
-    let victim = Victim::start(dir);
+fn kill_in_recovery(dir: &Path, generation: u64) -> Vec<u64> {
+    let is_aside = || {
+        let mut names = std::fs::read_dir(dir.join("journal")).into_iter().flatten().flatten();
+        names.any(|entry| entry.file_name().to_string_lossy().starts_with("aside-"))
+    };
+    let victim = Victim::start(dir, generation);
     let mut said = Vec::new();
     // Where it was too quick to be seen at it, it is killed at work.
-    while !aside.exists() && said.is_empty() {
+    while !is_aside() && said.is_empty() {
         said.extend(victim.durable.try_recv());
         thread::yield_now();
     }
@@ -119,14 +131,10 @@ fn kill_in_recovery(dir: &Path) -> Vec<u64> {
     said
 }
 
-fn from_env(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().map_or(default, |text| text.parse().expect("the variable is a number"))
-}
-
 #[test]
 fn every_acknowledged_event_survives_kill_minus_nine() {
     let seed = from_env("DOORBUSTER_KILL_SEED", 0xDB);
-    let rounds = from_env("DOORBUSTER_KILL_ROUNDS", 10);
+    let rounds = from_env("DOORBUSTER_KILL_ROUNDS", 16);
     let mut random = seed.max(1);
     let data = tempfile::tempdir().expect("a temporary directory");
     let mut tail = 0;
@@ -135,7 +143,13 @@ fn every_acknowledged_event_survives_kill_minus_nine() {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         // A count of acknowledgements rather than a time: the moment within a group is as random, and nothing sleeps.
         let count = usize::try_from((random >> 33) % 3000).expect("a small number");
-        let said = if count % 3 == 0 { kill_in_recovery(data.path()) } else { kill_at_work(data.path(), count) };
+        let generation = GENERATIONS[usize::from(random & (1 << 40) == 0)];
+        let in_recovery = count % 3 == 0;
+        let said = if in_recovery {
+            kill_in_recovery(data.path(), generation)
+        } else {
+            kill_at_work(data.path(), generation, count)
+        };
         let expected: Vec<u64> = (tail + 1..).take(said.len()).collect();
         assert_eq!(said, expected, "acknowledged in order, on from the tail. {context}");
         let copy = open_copy_read_only(data.path()).unwrap_or_else(|error| panic!("{error}. {context}"));

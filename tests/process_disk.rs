@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use server::{Sale, Server, Stage, Stats};
+use server::{Sale, Server, Stage, Stats, until};
 
 const FAULT: i32 = 5;
 
@@ -191,6 +191,45 @@ fn a_byte_that_changed_in_the_journal_is_named_by_its_record_and_refused() {
     assert_eq!(stage.stats().held, 9, "all is there");
     assert!(!aside.exists(), "the copy goes once all adds up");
     server.stop();
+    stage.assert_audit_holds(false);
+}
+
+/// The configured size holds, what cannot be sealed is told, and after a kill all is found again and sealed.
+#[test]
+fn a_server_goes_on_in_fresh_generations_and_finds_them_again_after_a_kill() {
+    const CHANGES: u32 = 60;
+    let stage = Stage::set(Sale::default());
+    let start = || {
+        let mut command = stage.command(&["serve"]);
+        let mut server = Server::spawn_as(&stage, command.env("DOORBUSTER_JOURNAL__GENERATION_MAX_BYTES", "1048576"));
+        server.wait_until_ready(&stage);
+        server
+    };
+    let server = start();
+    assert_eq!(stage.order(1, None).expect("it answers").status, 201);
+    // Nothing can be renamed to where a directory stands.
+    fs::create_dir(stage.journal().join("gen-00000001.log")).expect("it can be made");
+    let mut definition: serde_json::Value = serde_json::from_str(&stage.definition(100)).expect("JSON");
+    let skus = (3_000..3_150).map(
+        |id| serde_json::json!({ "sku_id": id.to_string(), "title": "x".repeat(200), "price_cents": 100, "stock": 1 }),
+    );
+    definition["skus"].as_array_mut().expect("a list").extend(skus);
+    for n in 0..CHANGES {
+        definition["title"] = format!("Tested {n}").into();
+        let reply = stage.operate("PUT", "", None, &definition.to_string()).expect("it answers");
+        assert_eq!(reply.status / 100, 2, "{reply:?}");
+    }
+    until("the log tells of it", || server.log().contains("cannot be sealed"));
+    server.kill();
+    fs::remove_dir(stage.journal().join("gen-00000001.log")).expect("nothing took its place");
+    assert!(stage.journal().join("gen-00000002").exists(), "it went on in a fresh one");
+    stage.assert_audit_holds(false);
+    let server = start();
+    assert_eq!(stage.order(2, None).expect("it answers").status, 201);
+    until("it is sealed", || !stage.journal().join("gen-00000001").exists());
+    server.stop();
+    assert!(stage.journal().join("gen-00000001.log").exists());
+    assert_eq!(stage.events().len(), 3 + CHANGES as usize, "the definition, two orders, and the changes");
     stage.assert_audit_holds(false);
 }
 

@@ -124,7 +124,9 @@ pub fn audit(config: &Config, acks_file: Option<&Path>) -> anyhow::Result<Report
 fn invariant_of(error: &persist::Error) -> Option<Id> {
     use persist::Error as E;
     match error {
-        E::Missing { .. } => Some(Id::J1),
+        E::Missing { .. } | E::GenerationAbsent { .. } | E::ForeignName { .. } => Some(Id::J1),
+        E::Sealed { fault: persist::SealFault::UnknownVersion { .. }, .. } => Some(Id::J7),
+        E::Sealed { .. } => Some(Id::J2),
         E::Damaged { fault: persist::Fault::UnknownVersion { .. } | persist::Fault::Entry { .. }, .. } => Some(Id::J7),
         E::Damaged { .. } | E::Blobs { .. } => Some(Id::J2),
         E::TailLost { .. } | E::Forked { .. } | E::WitnessLost { .. } => Some(Id::J3),

@@ -20,7 +20,7 @@ use crate::domain::event::Author;
 use crate::domain::{Sales, Unfit};
 use crate::http::{Bound, State, Verifier, bind};
 use crate::ids::{Seq, UnixMillis};
-use crate::persist::{self, DurableGroup, Journal, Observe, Options, Tail, Writer, free_bytes, journal_bytes};
+use crate::persist::{self, DurableGroup, Journal, Observe, Options, Tail, Writer, free_bytes, unsealed_bytes};
 use crate::telemetry::Metrics;
 
 /// How often the disk's free space is looked at.
@@ -179,12 +179,12 @@ fn tend(config: &Config, state: Data<State>, clock: Clock) {
     });
 }
 
-/// Compares the free space with what must be kept: `min_free_bytes`, and as much as the journal takes, because a start
-/// after a kill makes a copy of it.
+/// Compares the free space with what must be kept: `min_free_bytes`, and as much as the generations take that are not
+/// sealed, because a start after a kill makes a copy of those, and sealing them writes them once more.
 fn look_at_storage(data_dir: &Path, min_free_bytes: u64, state: &State) {
-    match free_bytes(data_dir).and_then(|free| Ok((free, journal_bytes(data_dir)?))) {
-        Ok((free, journal)) => {
-            let needed = min_free_bytes.saturating_add(journal);
+    match free_bytes(data_dir).and_then(|free| Ok((free, unsealed_bytes(data_dir)?))) {
+        Ok((free, unsealed)) => {
+            let needed = min_free_bytes.saturating_add(unsealed);
             let (was_low, is_low) = (state.readiness.is_storage_low(), free < needed);
             if was_low != is_low {
                 tracing::warn!(free, needed, is_low, "storage: new orders are refused while it is low");

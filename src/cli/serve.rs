@@ -13,11 +13,13 @@ use super::signals::Signals;
 use crate::clock::Clock;
 use crate::config::{self, Config, LogFormat};
 use crate::ids::UnixMillis;
-use crate::persist::{self, DataDirLock};
+use crate::persist::{self, DataDirLock, Generations, Journal, JournalReader};
 use crate::telemetry::log_to_stderr;
 
 /// Descriptors kept for everything but connections: the journal, listeners, pollers, logs, the catalogue.
 const OWN_DESCRIPTORS: usize = 256;
+/// How often it is looked whether generations are sealed.
+const SEAL_LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long a failed process may take to say why before it ends without words.
 const LAST_WORDS_WAIT: Duration = Duration::from_secs(1);
 
@@ -79,8 +81,9 @@ async fn serve(config: &Config, started: UnixMillis) -> Result<(), Error> {
     let mut listeners = actix::spawn(front.bound.serve());
 
     let data_dir = config.data_dir.clone();
+    let generations = Generations { max_bytes: config.journal.generation_max_bytes, ..Generations::default() };
     let opening = actix_web::web::block(move || {
-        let journal = persist::open(&data_dir)?;
+        let journal = persist::open(&data_dir, &generations)?;
         let recovered = process::recover(&journal)?;
         Ok::<_, Error>((journal, recovered))
     });
@@ -93,6 +96,7 @@ async fn serve(config: &Config, started: UnixMillis) -> Result<(), Error> {
         }
     };
     let (journal, recovered) = opened?;
+    actix::spawn(tell_of_seal_trouble(journal.reader()));
     let clock = process::clock(recovered.last_at_ms());
     let process = Process::open(config, &front.state, journal, recovered, clock, stop_at_once).await?;
     let took_ms = process.clock.now_ms().0.saturating_sub(started.0);
@@ -117,6 +121,26 @@ async fn serve(config: &Config, started: UnixMillis) -> Result<(), Error> {
     let tail = process.close().map_err(Error::Close)?;
     tracing::info!(events = %tail.seq, "stopped; everything is durable");
     Ok(())
+}
+
+/// Logs what keeps generations from being sealed, when that changes. Nothing is lost by it; but a start takes longer and
+/// needs more room, the more is not sealed.
+async fn tell_of_seal_trouble(journal: JournalReader) {
+    let mut told = None;
+    while let Ok(trouble) = journal.seal_trouble() {
+        if trouble != told {
+            match &trouble {
+                Some(trouble) => tracing::warn!(
+                    generation = %trouble.path.display(),
+                    error = trouble.message,
+                    "a generation of the journal cannot be sealed; nothing is lost, and it is tried again"
+                ),
+                None => tracing::info!("generations of the journal are sealed again"),
+            }
+            told = trouble;
+        }
+        actix_web::rt::time::sleep(SEAL_LOOK_EVERY).await;
+    }
 }
 
 /// The journal failed. What is in memory may be ahead of the disk, so nothing more may be said to anyone: only a start

@@ -51,6 +51,33 @@ pub enum Error {
         /// Where the witness should be.
         path: PathBuf,
     },
+    /// A sealed generation's file is not what was sealed (J2), or not the one that belongs in its place (J1), or of no
+    /// version that this program knows (J7).
+    #[error("the sealed generation {} cannot be used: {fault}", path.display())]
+    Sealed {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: SealFault,
+    },
+    /// A generation between others, or after a sealed one, is not there in any form (J1).
+    #[error(
+        "generation {generation} of the journal in {} is missing: there is neither gen-{generation:08}.log nor \
+         gen-{generation:08}. Put it back from where it was moved to, or from a backup; then start again",
+        journal.display()
+    )]
+    GenerationAbsent {
+        /// Its number.
+        generation: u32,
+        /// The journal's directory.
+        journal: PathBuf,
+    },
+    /// Something has a name like a generation's, and is none.
+    #[error("{} has a name like a generation's and is none of this journal's: move it elsewhere", path.display())]
+    ForeignName {
+        /// What it is.
+        path: PathBuf,
+    },
     /// The journal was opened after an unclean stop and does not add up.
     #[error(
         "the journal in {} does not add up: {source}. The copy in {} is as the stop left it, and is kept. Restore the \
@@ -157,6 +184,9 @@ impl Error {
             | Self::TailLost { .. }
             | Self::Forked { .. }
             | Self::WitnessLost { .. }
+            | Self::Sealed { .. }
+            | Self::GenerationAbsent { .. }
+            | Self::ForeignName { .. }
             | Self::Blobs { .. } => true,
             Self::Refused { source, .. } => source.is_damage() || matches!(**source, Self::Engine { .. }),
             _ => false,
@@ -177,6 +207,46 @@ impl Error {
 /// See [`Error::is_lack_of_room`].
 pub(super) fn is_lack_of_room(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
+}
+
+/// The version of sealed generations that this program writes, and the only one it knows.
+pub const SEALED_VERSION: u32 = 1;
+
+/// What is wrong with a sealed generation, apart from its records.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SealFault {
+    /// The file does not begin as one does.
+    #[error("it does not begin as one does. Restore it from a backup")]
+    NotSealed,
+    /// A file of a version that this program does not know (J7).
+    #[error(
+        "it is of version {version}, and this program knows version {SEALED_VERSION}; use the program that wrote it"
+    )]
+    UnknownVersion {
+        /// The version it names.
+        version: u32,
+    },
+    /// The file's end is not there.
+    #[error("its end is missing. Restore it from a backup")]
+    CutShort,
+    /// Header or footer are not those that were written.
+    #[error("its header or its footer is damaged. Restore it from a backup")]
+    EndsDamaged,
+    /// It has another generation's name.
+    #[error("by its own account it is generation {number}, a copy or renamed. Put the right one in its place")]
+    Misnamed {
+        /// Which it is.
+        number: u32,
+    },
+    /// It does not follow the one before it.
+    #[error(
+        "it does not follow the generation before it: one of the two is of another journal, or of another time. \
+             Put the right one in its place"
+    )]
+    Unchained,
+    /// It is sealed, and a generation before it is not: no crash leaves that.
+    #[error("a generation before it is not sealed. Put back the sealed file of that one")]
+    TooEarly,
 }
 
 /// What is wrong with one record's bytes.

@@ -128,6 +128,11 @@ impl<'a> Record<'a> {
         Self { bytes: buffer, first, last, previous: after.hash, hash: RecordHash(hash) }
     }
 
+    /// How many events the bytes of a record say they hold, before anything of them is checked.
+    pub(super) fn claimed_count(bytes: &[u8]) -> Option<u32> {
+        bytes.get(4..8).map(|count| u32::from_be_bytes(array(count)))
+    }
+
     /// All of it, as it goes to disk.
     #[must_use]
     pub fn bytes(&self) -> &'a [u8] {

@@ -21,13 +21,15 @@ mod replay;
 mod sled_journal;
 mod writer;
 
-pub use disk::{free_bytes, journal_bytes};
+pub use disk::free_bytes;
 pub use encode::{Pushed, RecordBuilder};
-pub use error::{Error, Fault};
+pub use error::{Error, Fault, SealFault};
 pub use frame::{FRAME_BYTES, RECORD_BYTES_MAX, Record, RecordHash, Tail, VERSION};
 pub use handle::{Acknowledge, Handle, Submission, WriterGone};
 pub use journal::{Journal, Read};
 pub use lock::DataDirLock;
 pub use replay::{replay, verify};
-pub use sled_journal::{JournalCopy, SledJournal, SledReader, open, open_copy_read_only};
+pub use sled_journal::{
+    Generations, JournalCopy, JournalReader, SealTrouble, SledJournal, open, open_copy_read_only, unsealed_bytes,
+};
 pub use writer::{DurableGroup, Observe, Options, Writer};

@@ -36,12 +36,37 @@ pub fn replay<R: Read + ?Sized>(
 /// As [`replay`]; [`Error::TailLost`] where the journal ends before a mark, [`Error::Forked`] where it passes one by.
 pub fn verify<R: Read + ?Sized>(journal: &R, marks: &[Tail]) -> Result<Tail, Error> {
     let mut unmet: Vec<Tail> = marks.iter().copied().filter(|mark| *mark != Tail::START).collect();
-    let tail = walk(journal, Tail::START, Seq(u64::MAX), |record| {
+    let tail = follow(journal, Tail::START, |record| {
         unmet.retain(|mark| *mark != record.tail());
         Ok(())
     })?;
+    all_met(&unmet, &tail).map(|()| tail)
+}
+
+/// Checks every record's frame, number and link in a piece of a journal whose first record follows `base`, and hands each
+/// to `each`. Returns the tail that they lead to.
+///
+/// # Errors
+/// As [`replay`].
+pub(super) fn follow<R: Read + ?Sized>(
+    piece: &R,
+    base: Tail,
+    mut each: impl FnMut(&Record<'_>) -> Result<(), Error>,
+) -> Result<Tail, Error> {
+    let mut tail = base;
+    piece.read(Seq(0), &mut |kept_as, bytes| {
+        let record = link(&tail, kept_as, bytes)?;
+        each(&record)?;
+        tail = record.tail();
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(tail)
+}
+
+/// Which of `unmet` a journal that ends at `tail` has lost or passed by, as an error (J3).
+pub(super) fn all_met(unmet: &[Tail], tail: &Tail) -> Result<(), Error> {
     match unmet.iter().max_by_key(|mark| mark.seq) {
-        None => Ok(tail),
+        None => Ok(()),
         Some(mark) if mark.seq > tail.seq => Err(Error::TailLost { tail: tail.seq, witness: mark.seq }),
         Some(mark) => Err(Error::Forked { witness: mark.seq }),
     }

@@ -1,12 +1,22 @@
 //! What the journal's tests share: entries to write, and ways to read them back.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use doorbuster::domain::event::{Entry, Event, HoldsExpired, OrderPlaced};
 use doorbuster::domain::slots::Slots;
 use doorbuster::ids::{Cents, KeyDigest, Seq, ShardId, SkuIndex, UnixMillis, UserId};
-use doorbuster::persist::{Acknowledge, Error, Journal, Pushed, Read, RecordBuilder, Submission, Tail, replay};
+use doorbuster::persist::{
+    Acknowledge, Error, Generations, Journal, Pushed, Read, Record, RecordBuilder, SledJournal, Submission, Tail,
+    replay,
+};
+
+/// The journal in a data directory, in generations of the usual size.
+pub fn open(data_dir: &Path) -> Result<SledJournal, Error> {
+    doorbuster::persist::open(data_dir, &Generations::default())
+}
 
 /// The `n`-th order, as a busy sale writes them.
 pub fn order(n: u32) -> Entry {
@@ -87,4 +97,15 @@ pub fn orders(first: u32, count: u32, acks: &Sender<u64>) -> Submission<Ack> {
 /// A channel for [`Ack`]s.
 pub fn acks() -> (Sender<u64>, Receiver<u64>) {
     channel()
+}
+
+/// Reads on from the record that holds `from`, each checked and no link between them.
+pub fn entries_from<R: Read>(journal: &R, from: Seq) -> Result<u64, Error> {
+    let mut count = 0;
+    journal.read(from, &mut |kept_as, bytes| {
+        Record::decode(bytes).map_err(|fault| Error::Damaged { record: kept_as, fault })?;
+        count += 1;
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(count)
 }

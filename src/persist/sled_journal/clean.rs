@@ -1,4 +1,5 @@
-//! The mark of a clean stop: the tail, and a digest of every file of the generation.
+//! The mark of a clean stop: the tail, and a digest of every file of the generations in sled. Sealed ones have hashes of
+//! their own.
 //!
 //! It says two things to the next start. That nothing is unfinished, so no copy need be made. And what each byte was, so
 //! that damage done since is seen before sled opens the files: sled would take a damaged record for the end of the log
@@ -6,7 +7,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::layout::{Layout, children, partial, rename, sync_dir};
 use super::note::{CHECK_BYTES, TAIL_BYTES, read_tail, seal, unseal, write_tail};
@@ -37,16 +38,16 @@ impl CleanMark {
         }))
     }
 
-    /// Whether the generation's files are still, byte for byte, those that the stop left.
-    pub(super) fn holds(&self, layout: &Layout) -> Result<bool, Error> {
-        Ok(layout.generation.is_dir() && digest(&layout.generation)? == self.digest)
+    /// Whether the files of these generations are still, byte for byte, those that the stop left.
+    pub(super) fn holds(&self, generations: &[PathBuf]) -> Result<bool, Error> {
+        Ok(generations.iter().all(|dir| dir.is_dir()) && digest_of_all(generations)? == self.digest)
     }
 
     /// Leaves the mark, durably. The journal must be synced, and closed, before.
-    pub(super) fn leave(layout: &Layout, tail: Tail) -> Result<(), Error> {
+    pub(super) fn leave(layout: &Layout, generations: &[PathBuf], tail: Tail) -> Result<(), Error> {
         let mut bytes = [0; TAIL_BYTES + DIGEST_BYTES + CHECK_BYTES];
         write_tail(KIND, &tail, &mut bytes);
-        bytes[TAIL_BYTES..TAIL_BYTES + DIGEST_BYTES].copy_from_slice(&digest(&layout.generation)?);
+        bytes[TAIL_BYTES..TAIL_BYTES + DIGEST_BYTES].copy_from_slice(&digest_of_all(generations)?);
         seal(&mut bytes);
         let unfinished = partial(&layout.clean);
         File::create(&unfinished)
@@ -55,6 +56,19 @@ impl CleanMark {
         rename(&unfinished, &layout.clean)?;
         sync_dir(&layout.journal)
     }
+}
+
+/// One generation's digest is the mark's as it stands, as it was when there was only ever one; of several it is one over
+/// theirs.
+fn digest_of_all(generations: &[PathBuf]) -> Result<[u8; DIGEST_BYTES], Error> {
+    if let [generation] = generations {
+        return digest(generation);
+    }
+    let mut hasher = blake3::Hasher::new();
+    for generation in generations {
+        hasher.update(&digest(generation)?);
+    }
+    Ok(*hasher.finalize().as_bytes())
 }
 
 /// A digest over the names and bytes of all files under `dir`.

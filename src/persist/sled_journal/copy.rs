@@ -1,37 +1,46 @@
-//! Reading a journal without touching it, for offline audits: sled writes as it opens, so it is given a copy.
+//! Reading a journal without touching it, for offline audits: sealed generations are read where they are; what is in
+//! sled is read from a copy, as sled writes when it opens.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tempfile::TempDir;
 
+use super::chain::{Chain, JournalReader};
+use super::chain_of;
 use super::clean::CleanMark;
-use super::engine::Engine;
-use super::layout::{Layout, copy_tree, remove};
-use super::recover::{open_verified, open_without_snapshots};
+use super::found::Found;
+use super::layout::{Layout, copy_tree, generation_name, remove};
+use super::open_all::{Opened, open_verified, open_without_snapshots};
+use super::recover::{marks_after, open_sealed};
+use super::sealed::Sealed;
 use super::witness::Witness;
 use crate::ids::Seq;
 use crate::persist::journal::{Each, Read};
 use crate::persist::{Error, Tail};
 
-/// A copy of a journal as it was found, checked as a start would. It goes when dropped.
+/// A journal as it was found, checked as a start would. What was copied of it goes when it is dropped.
 #[derive(Debug)]
 pub struct JournalCopy {
-    // Before the directory: it is closed before its files go.
-    engine: Engine,
+    chain: Arc<Chain>,
+    // Before the directory: they are closed before their files go.
+    _opened: Vec<Opened>,
     tail: Tail,
     _dir: TempDir,
 }
 
-/// Copies the journal in `<data_dir>/journal/` (the copy set aside by a refused start, where there is one) and opens
-/// that, checking it from end to end against the witness and the clean mark. For a data directory that no server is
-/// using: a copy made while it is written may not add up.
+/// Opens the journal in `<data_dir>/journal/` as a start would, changing nothing: what is sealed in place, of the rest a
+/// copy (of what a refused start set aside, where there is that). Sealed generations are checked by their ends, the rest
+/// from end to end, and the whole against the witness and the clean mark; the records of sealed ones are checked as they
+/// are read. For a data directory that no server is using: what is read while it is written may not add up.
 ///
 /// # Errors
 /// [`Error::NoJournal`], and as [`super::open`] for what does not add up.
 pub fn open_copy_read_only(data_dir: &Path) -> Result<JournalCopy, Error> {
     let layout = Layout::of(data_dir);
-    let source = if layout.aside.exists() { &layout.aside } else { &layout.generation };
-    if !source.is_dir() {
+    let found = Found::list(&layout)?;
+    found.check(&layout)?;
+    if found.is_empty() {
         return Err(Error::NoJournal { path: layout.journal });
     }
     let mark = CleanMark::read(&layout)?.map(|mark| mark.tail);
@@ -39,18 +48,30 @@ pub fn open_copy_read_only(data_dir: &Path) -> Result<JournalCopy, Error> {
         Err(Error::WitnessLost { .. }) if mark.is_some() => None,
         read => read?,
     };
-    let marks: Vec<Tail> = witnessed.into_iter().chain(mark).collect();
+    let sealed = open_sealed(&layout, &found.sealed())?;
+    let base = sealed.last().map_or(Tail::START, Sealed::end);
+    let marks = marks_after(&sealed, witnessed.into_iter().chain(mark).collect())?;
     let dir = temporary_dir(data_dir)?;
-    let generation = dir.path().join("journal");
-    copy_tree(source, &generation)?;
-    let opened = open_verified(&generation, &marks).or_else(|_| {
-        // As a start would: once more, from the log alone, so that the fault names its record.
-        remove(&generation)?;
-        copy_tree(source, &generation)?;
-        open_without_snapshots(&generation, &marks)
-    });
-    let (engine, tail) = opened?;
-    Ok(JournalCopy { engine, tail, _dir: dir })
+    let copies: Vec<(u32, PathBuf)> =
+        found.unsealed().into_iter().map(|number| (number, dir.path().join(generation_name(number)))).collect();
+    let copy_all = || {
+        copies.iter().try_for_each(|(number, to)| {
+            remove(to)?;
+            let from = if found.is_aside(*number) { layout.aside(*number) } else { layout.generation(*number) };
+            copy_tree(&from, to)
+        })
+    };
+    copy_all()?;
+    let opened = match open_verified(&copies, base, &marks) {
+        Ok(opened) => opened,
+        Err(_) => {
+            // As a start would: once more, from the log alone, so that the fault names its record.
+            copy_all()?;
+            open_without_snapshots(&copies, base, &marks).map_err(|failed| failed.error)?
+        }
+    };
+    let tail = opened.last().map_or(base, |opened| opened.end);
+    Ok(JournalCopy { chain: Arc::new(chain_of(sealed, &opened)), _opened: opened, tail, _dir: dir })
 }
 
 impl JournalCopy {
@@ -63,7 +84,7 @@ impl JournalCopy {
 
 impl Read for JournalCopy {
     fn read(&self, from: Seq, each: &mut Each<'_>) -> Result<(), Error> {
-        self.engine.reader().read(from, each)
+        JournalReader { chain: Arc::downgrade(&self.chain) }.read(from, each)
     }
 }
 

@@ -1,14 +1,16 @@
 //! sled as this journal uses it: how it is set up, opened in spite of itself, and read. Facts and lines are of 0.34.7.
 
 use std::fs::{self, File, OpenOptions};
+use std::ops::{Bound, ControlFlow};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use sled::Db;
+use sled::{Db, IVec};
 
+use super::chain::At;
 use super::layout::{children, make_dir};
 use crate::ids::Seq;
 use crate::persist::error::is_lack_of_room;
@@ -22,6 +24,11 @@ const SEGMENT_BYTES: usize = 16 << 20;
 /// Nothing that was written is read again while the server runs. A small cache reuses its memory, where a large one takes
 /// fresh pages for every group, and clearing those was a third of an order's processor time: see docs/adr/0002.
 const CACHE_BYTES: u64 = 8 << 20;
+/// How much is read at a time: enough that finding the place again costs nothing, little enough that nobody waits long
+/// for sled to be let go of.
+const BATCH_BYTES: usize = 1 << 20;
+/// What a record counts in a batch beside its bytes.
+const RECORD_COST_BYTES: usize = 64;
 /// How long threads of sled may hold on to its file after it was dropped; usually it is no time at all.
 const LET_GO_WAIT_MAX: Duration = Duration::from_secs(5);
 
@@ -91,16 +98,32 @@ impl Engine {
         if blobs.next().is_some() { Err(Error::Blobs { path }) } else { Ok(()) }
     }
 
-    /// The tail, by the last record's own account.
-    pub(super) fn last(&self) -> Result<Tail, Error> {
-        let Some((key, bytes)) = guarded("reading", &self.dir, || self.db.last())? else { return Ok(Tail::START) };
-        let record = seq_of(&self.dir, &key)?;
-        Record::decode(&bytes).map(|record| record.tail()).map_err(|fault| Error::Damaged { record, fault })
+    /// What the first record follows and where the last one leads, by their own account; `None` where there is none.
+    pub(super) fn ends(&self) -> Result<Option<(Tail, Tail)>, Error> {
+        let first = guarded("reading", &self.dir, || self.db.first())?;
+        let last = guarded("reading", &self.dir, || self.db.last())?;
+        let Some(((first_key, first), (last_key, last))) = first.zip(last) else { return Ok(None) };
+        let decoded = |key: &[u8], bytes| -> Result<(Tail, Tail), Error> {
+            let record = seq_of(&self.dir, key)?;
+            let decoded = Record::decode(bytes).map_err(|fault| Error::Damaged { record, fault })?;
+            Ok((decoded.follows(), decoded.tail()))
+        };
+        Ok(Some((decoded(&first_key, &first)?.0, decoded(&last_key, &last)?.1)))
+    }
+
+    /// The bytes of all its records.
+    pub(super) fn record_bytes(&self) -> Result<u64, Error> {
+        let mut sum = 0;
+        self.reader().read(Seq(0), &mut |_, bytes| {
+            sum += bytes.len() as u64;
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(sum)
     }
 
     /// A reader that does not keep the engine open.
-    pub(super) fn reader(&self) -> SledReader {
-        SledReader { db: Arc::downgrade(&self.db), dir: self.dir.clone() }
+    pub(super) fn reader(&self) -> EngineReader {
+        EngineReader { db: Arc::downgrade(&self.db), dir: self.dir.clone() }
     }
 
     /// Closes sled, and waits until it has let go of its file: threads of its pool, or a reader, may still be at it.
@@ -115,29 +138,74 @@ impl Engine {
     }
 }
 
-/// Reads a [`SledJournal`](super::SledJournal), also while it is written; after its close there is nothing to read.
+/// Reads one generation in sled. It does not keep sled open but for a moment at a time, so that a generation can be
+/// closed while it is read.
 #[derive(Clone, Debug)]
-pub struct SledReader {
+pub(super) struct EngineReader {
     db: Weak<Db>,
     dir: PathBuf,
 }
 
-impl Read for SledReader {
-    fn read(&self, from: Seq, each: &mut Each<'_>) -> Result<(), Error> {
-        let db = self.db.upgrade().ok_or(Error::Closed)?;
-        let after = Seq(from.0.saturating_add(1)).0.to_be_bytes();
-        let holder = guarded("reading", &self.dir, || db.get_lt(after))?;
-        let mut records = match holder {
-            Some((key, _)) => db.range(key..),
-            None => db.range::<&[u8], _>(..),
+/// Some records that follow each other.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub records: Vec<(Seq, IVec)>,
+    /// Why there are no more than these.
+    pub error: Option<Error>,
+}
+
+impl EngineReader {
+    /// The records from `at` on, as many as make a good piece; none where there are none. `None` where sled was closed.
+    pub(super) fn batch(&self, at: At) -> Result<Option<Batch>, Error> {
+        let Some(db) = self.db.upgrade() else { return Ok(None) };
+        let mut records = match at {
+            At::After(seq) => db.range((Bound::Excluded(seq.0.to_be_bytes()), Bound::Unbounded)),
+            At::Holding(seq) => {
+                let after = seq.0.saturating_add(1).to_be_bytes();
+                match guarded("reading", &self.dir, || db.get_lt(after))? {
+                    Some((key, _)) => db.range(key..),
+                    None => db.range::<&[u8], _>(..),
+                }
+            }
         };
-        let mut reached = Seq(0);
+        let (mut batch, mut bytes) = (Batch::default(), 0);
+        let mut reached = if let At::After(seq) = at { seq } else { Seq(0) };
+        while bytes < BATCH_BYTES {
+            let next = guarded("reading", &self.dir, || records.next().transpose())
+                .and_then(|next| next.map(|(key, value)| Ok((seq_of(&self.dir, &key)?, value))).transpose());
+            match next {
+                Ok(Some((seq, value))) => {
+                    bytes += value.len() + RECORD_COST_BYTES;
+                    reached = seq;
+                    batch.records.push((seq, value));
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    batch.error = Some(after_record(error, reached));
+                    break;
+                }
+            }
+        }
+        Ok(Some(batch))
+    }
+}
+
+impl Read for EngineReader {
+    fn read(&self, from: Seq, each: &mut Each<'_>) -> Result<(), Error> {
+        let mut at = At::Holding(from);
         loop {
-            let next = guarded("reading", &self.dir, || records.next().transpose());
-            let Some((key, bytes)) = next.map_err(|error| after_record(error, reached))? else { return Ok(()) };
-            reached = seq_of(&self.dir, &key)?;
-            if each(reached, &bytes)?.is_break() {
-                return Ok(());
+            let batch = self.batch(at)?.ok_or(Error::Closed)?;
+            let is_last = batch.records.is_empty();
+            for (seq, bytes) in batch.records {
+                if each(seq, &bytes)?.is_break() {
+                    return Ok(());
+                }
+                at = At::After(seq);
+            }
+            match batch.error {
+                Some(error) => return Err(error),
+                None if is_last => return Ok(()),
+                None => {}
             }
         }
     }

@@ -2,12 +2,13 @@
 //!
 //! ```text
 //!  <data_dir>/journal/
-//!    gen-00000001/                sled's directory; later generations will stand beside it
-//!    gen-00000001.partial/        such a directory in the making or going, of no worth
+//!    gen-00000001.log             a sealed generation: one file, never written again
+//!    gen-00000002/                a generation in sled: full and not sealed yet
+//!    gen-00000003/                the last one: the live generation, or the next one, made ahead and empty
 //!    witness                      the last durable tail, kept outside sled
 //!    clean                        the mark of a clean stop; gone while the journal is open
-//!    aside-gen-00000001/          the generation as an unclean stop left it; gone once its copy adds up
-//!    gen-00000001.partial/        a copy in the making, of no worth
+//!    aside-gen-00000003/          a generation as an unclean stop left it; gone once its copy adds up
+//!    *.partial                    something in the making or going, of no worth
 //! ```
 
 use std::fs::{self, File};
@@ -21,24 +22,35 @@ use crate::persist::Error;
 pub(super) struct Layout {
     pub data_dir: PathBuf,
     pub journal: PathBuf,
-    pub generation: PathBuf,
     pub witness: PathBuf,
     pub clean: PathBuf,
-    pub aside: PathBuf,
 }
 
 impl Layout {
     pub(super) fn of(data_dir: &Path) -> Self {
         let journal = data_dir.join("journal");
-        Self {
-            data_dir: data_dir.to_owned(),
-            generation: journal.join("gen-00000001"),
-            witness: journal.join("witness"),
-            clean: journal.join("clean"),
-            aside: journal.join("aside-gen-00000001"),
-            journal,
-        }
+        Self { data_dir: data_dir.to_owned(), witness: journal.join("witness"), clean: journal.join("clean"), journal }
     }
+
+    /// A generation's sled directory.
+    pub(super) fn generation(&self, number: u32) -> PathBuf {
+        self.journal.join(generation_name(number))
+    }
+
+    /// A generation's sealed file.
+    pub(super) fn sealed(&self, number: u32) -> PathBuf {
+        self.journal.join(format!("{}.log", generation_name(number)))
+    }
+
+    /// A generation's files as an unclean stop left them.
+    pub(super) fn aside(&self, number: u32) -> PathBuf {
+        self.journal.join(format!("aside-{}", generation_name(number)))
+    }
+}
+
+/// `gen-00000001` and so on.
+pub(super) fn generation_name(number: u32) -> String {
+    format!("gen-{number:08}")
 }
 
 /// The name under which something is made that shall appear at `path` whole or not at all.
