@@ -45,7 +45,7 @@ fn random_commands_do_what_the_naive_model_says() {
             steps.iter().for_each(|step| world.step(step));
             world.restart();
             world.check();
-            let report = std::mem::take(&mut world.auditor).finish();
+            let report = world.auditor.finish();
             prop_assert!(report.holds(), "{report:?}");
             Ok(())
         });
