@@ -195,7 +195,7 @@ fn a_part_that_does_not_do_as_its_home_is_named() {
         (Id::U4, "an operator's change is noted at a part", |good| {
             let change = redefined(&mut good[14].clone()).change.clone();
             let noted = Entry { event: Event::ChangeNoted(Box::new(change)), ..good[8].clone() };
-            good.insert(9, noted);
+            and_then(good, 9, noted);
         }),
         (Id::U4, "an order is taken by a part that has heard of the pause", |good| swap(good, 9, 10)),
     ]);

@@ -281,7 +281,7 @@ impl World {
         let folded = fold(&self.parts.entries).expect("the journal can be read again");
         assert!(folded == self.sales, "a journal's fold is the same whenever it is made");
         (0..self.parts.under_way.len()).for_each(|_| self.deliver(0));
-        self.parts.sales = folded.into_shards().into_values().collect();
+        self.parts.sales = folded.iter().cloned().collect();
         self.letters.iter_mut().for_each(VecDeque::clear);
         self.send();
     }
