@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use doorbuster::domain::audit::Auditor;
+use doorbuster::domain::audit::{Auditor, Keep};
 use doorbuster::domain::command::PlaceOrder;
 use doorbuster::domain::definition::{OnLatePayment, SkuDefinition};
 use doorbuster::domain::event::{ActivityDefined, Author, Change, Entry, Event};
@@ -114,7 +114,7 @@ fn replay(entries: &[Entry]) -> Duration {
 
 fn audit(entries: &[Entry]) -> Duration {
     let start = Instant::now();
-    let mut auditor = Auditor::default();
+    let mut auditor = Auditor::new(Keep::Standing);
     for (seq, entry) in (1..).zip(entries) {
         auditor.observe(Seq(seq), entry);
     }

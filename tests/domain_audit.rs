@@ -3,11 +3,11 @@
 mod domain;
 
 use domain::*;
-use doorbuster::domain::audit::{Auditor, Id};
+use doorbuster::domain::audit::{Auditor, Id, Keep};
 use doorbuster::domain::event::{HoldsExpired, OrderCancelled, OrderPlaced, StockChange, Switch};
 use doorbuster::domain::slots::Slots;
 use doorbuster::domain::{Command, Entry, Event};
-use doorbuster::ids::{Qty, Seq, ShardId, UserId};
+use doorbuster::ids::{ActivityId, Qty, Seq, ShardId, UserId};
 
 /// A journal of everything that can happen: two orders with keys, a cancel, an expiry, a restock, a pause, a resume, a
 /// redefinition that adds and takes away, an order after it, a close.
@@ -207,13 +207,13 @@ impl SwapAt for Vec<Entry> {
 #[test]
 fn a_gap_or_a_repeat_in_the_numbers_is_named() {
     for numbers in [[1, 2, 4], [1, 2, 2], [1, 3, 2], [1, u64::MAX, u64::MAX]] {
-        let mut auditor = Auditor::default();
+        let mut auditor = Auditor::new(Keep::Standing);
         for (seq, entry) in numbers.into_iter().zip(&good()) {
             auditor.observe(Seq(seq), entry);
         }
         assert_eq!(broken(&auditor.finish()), [Id::J1], "{numbers:?}");
     }
-    let mut auditor = Auditor::default();
+    let mut auditor = Auditor::new(Keep::Standing);
     (500..).zip(&good()).for_each(|(seq, entry)| auditor.observe(Seq(seq), entry));
     assert!(auditor.finish().holds(), "a journal may start anywhere: its beginning may have been dropped");
 }
@@ -223,6 +223,8 @@ fn faults_of_two_shards_are_both_named() {
     let mut entries = good();
     let mut other = good();
     other.iter_mut().for_each(|entry| entry.shard = ShardId(8));
+    let Event::ActivityDefined(event) = &mut other[0].event else { panic!("the definition comes first") };
+    event.activity_id = ActivityId(18);
     placed(&mut entries[1]).slots = Slots::default();
     other[9].at_ms = ms(START + WINDOW);
     entries.extend(other);

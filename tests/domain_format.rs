@@ -6,13 +6,17 @@ use domain::*;
 use doorbuster::domain::command::RequestKey;
 use doorbuster::domain::definition::{OnLatePayment, QUANTITY_MAX, SKUS_MAX};
 use doorbuster::domain::event::{
-    ActivityRedefined, Author, Change, EVENT_BYTES_MAX, HoldsExpired, OrderCancelled, OrderPlaced, STOCK_RANGES_MAX,
-    SaleSwitched, StockChange, Switch,
+    ActivityRedefined, ActivityRetired, Author, Change, Control, EVENT_BYTES_MAX, HoldsExpired, OrderCancelled,
+    OrderPlaced, STOCK_RANGES_MAX, SaleSwitched, SlotsMoved, StockChange, Switch,
 };
 use doorbuster::domain::expire::EXPIRE_STEP_ORDERS;
+use doorbuster::domain::part::Spread;
 use doorbuster::domain::slots::Slots;
-use doorbuster::domain::{Definition, Entry, Event, Refusal};
-use doorbuster::ids::{Cents, Qty, SkuIndex, UserId};
+use doorbuster::domain::{Definition, Entry, Event, Part, Refusal};
+use doorbuster::ids::{Cents, Qty, ShardId, SkuIndex, UserId};
+
+/// SKUs that an activity may have in its life, those taken off included.
+const SKUS_EVER_MAX: usize = 2_000;
 
 /// A definition that is as long as any may be.
 fn longest(letter: char) -> Definition {
@@ -50,6 +54,17 @@ fn no_event_is_longer_than_the_journal_allows() {
     stock.extend((0..SKUS_MAX).map(|n| StockChange::Added { sku: index(n), slots: scattered(1) }));
     let mut first = defined(longest('a'), true);
     first.change = change.clone();
+    first.part = Some(Part { home: ShardId::MAX, number: u16::MAX, spread: Spread::Splitmix });
+    // Every SKU that an activity may ever have came in between.
+    let control = Control {
+        change_id: u64::MAX,
+        version: u64::MAX,
+        definition: Some(longest('a')),
+        paused: true,
+        closed: true,
+        skus: (0..SKUS_EVER_MAX).map(|n| sku_id(&format!("{n:064}"))).collect(),
+    };
+    let moved = SlotsMoved { to: ShardId::MAX, sku: index(0), slots: scattered(STOCK_RANGES_MAX) };
     let redefined = ActivityRedefined {
         version: u64::MAX,
         definition: longest('a'),
@@ -74,9 +89,12 @@ fn no_event_is_longer_than_the_journal_allows() {
         Event::OrderCancelled(OrderCancelled { order: u32::MAX, key: Some(key(255)) }),
         Event::HoldsExpired(HoldsExpired { orders: vec![u32::MAX; EXPIRE_STEP_ORDERS] }),
         Event::SaleSwitched(Box::new(SaleSwitched { to: Switch::Closed, change })),
+        Event::SlotsMoved(moved),
+        Event::HomeFollowed(Box::new(control)),
+        Event::ActivityRetired(ActivityRetired { orders: u64::MAX }),
     ];
     for event in events {
-        let bytes = encode(&Entry { shard: doorbuster::ids::ShardId::MAX, at_ms: ms(u64::MAX), event }).len();
+        let bytes = encode(&Entry { shard: ShardId::MAX, at_ms: ms(u64::MAX), event }).len();
         assert!(bytes <= EVENT_BYTES_MAX, "{bytes} bytes");
     }
 }
@@ -125,6 +143,17 @@ fn each_event_has_the_bytes_that_it_always_had() {
         key: Some(key(9)),
         reference: Some("cart".into()),
     };
+    let mut part = first.clone();
+    part.part = Some(Part { home: SHARD, number: 1, spread: Spread::Splitmix });
+    let control = Control {
+        change_id: 3,
+        version: 2,
+        definition: Some(with(|d| d.skus.clear())),
+        paused: true,
+        closed: false,
+        skus: vec![sku_id("c")],
+    };
+    let moved = SlotsMoved { to: ShardId(8), sku: SkuIndex(1), slots: decode(&encode(&[(1, 2), (300, 1)])) };
     let switched = |to| Event::SaleSwitched(Box::new(SaleSwitched { to, change: change.clone() }));
     let golden = [
         (
@@ -132,6 +161,22 @@ fn each_event_has_the_bytes_that_it_always_had() {
             "9307cd03e881a16494119aaa446f6f72627573746572a3434e59cd03e8cd23280102cd01f4b372656163717569\
              72655f6f725f726566756e64c29194a161a5534b5520616405c39301a173c0",
         ),
+        (
+            Event::ActivityDefined(Box::new(part)),
+            "9307cd03e881a16495119aaa446f6f72627573746572a3434e59cd03e8cd23280102cd01f4b372656163717569\
+             72655f6f725f726566756e64c29194a161a5534b5520616405c39301a173c0930701a131",
+        ),
+        (Event::SlotsMoved(moved), "9307cd03e881a16d9308019292010292cd012c01"),
+        (
+            Event::HomeFollowed(Box::new(control.clone())),
+            "9307cd03e881a1669603029aaa446f6f72627573746572a3434e59cd03e8cd23280102cd01f4b372656163717569\
+             72655f6f725f726566756e64c290c3c291a163",
+        ),
+        (
+            Event::HomeFollowed(Box::new(Control { definition: None, skus: Vec::new(), ..control })),
+            "9307cd03e881a166950302c0c3c2",
+        ),
+        (Event::ActivityRetired(ActivityRetired { orders: 300 }), "9307cd03e881a16591cd012c"),
         (
             Event::OrderPlaced(order.clone()),
             "9307cd03e881a16f98012a0091920302ccc8cd05dcc41009090909090909090909090909090909a463617274",

@@ -10,7 +10,7 @@ use self::acks::Acks;
 use super::exit;
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::domain::audit::{Auditor, Finding, Id, Report};
+use crate::domain::audit::{Auditor, Finding, Id, Keep, Report};
 use crate::ids::{Seq, UnixMillis};
 use crate::persist::{self, DataDirLock, Tail};
 
@@ -93,7 +93,9 @@ pub fn audit(config: &Config, acks_file: Option<&Path>) -> anyhow::Result<Report
             None => return Err(error.into()),
         },
     };
-    let mut auditor = Auditor::default();
+    // An order that somebody was told of may be of an activity that has left.
+    let keep = if acks.is_some() { Keep::All } else { Keep::Standing };
+    let mut auditor = Auditor::new(keep);
     let mut events = 0;
     let read = persist::replay(&copy, Tail::START, Seq(u64::MAX), |seq, entry| {
         events += 1;

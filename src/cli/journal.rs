@@ -85,10 +85,12 @@ impl Names {
                 &event.definition
             }
             Event::ActivityRedefined(event) => &event.definition,
-            Event::HomeFollowed(control) => match &control.definition {
-                Some(definition) => definition,
-                None => return,
-            },
+            Event::HomeFollowed(control) => {
+                if let Some((_, skus)) = self.0.get_mut(&entry.shard) {
+                    skus.extend(control.skus.iter().cloned());
+                }
+                return;
+            }
             _ => return,
         };
         if let Some((_, skus)) = self.0.get_mut(&entry.shard) {

@@ -44,7 +44,7 @@ pub enum Command {
 pub struct MoveSlots {
     /// To which shard of the activity.
     pub to: ShardId,
-    /// Of which SKU.
+    /// Of which SKU: one that the taker's events so far have named, or the journal holds a move that nobody can take in.
     pub sku: SkuIndex,
     /// At most so many. Fewer where fewer are free, or where they lie in more ranges than an event may name.
     pub units: u32,

@@ -10,11 +10,12 @@ use super::command::RequestKey;
 use super::definition::Definition;
 use super::part::Part;
 use super::slots::Slots;
-use crate::ids::{ActivityId, Cents, KeyDigest, ShardId, SkuIndex, UnixMillis, UserId};
+use crate::ids::{ActivityId, Cents, KeyDigest, ShardId, SkuId, SkuIndex, UnixMillis, UserId};
 
 /// The most bytes that one event takes in the journal. The bounds in [`super::definition`] add up to less: a
-/// definition of 200 SKUs twice (116 KB) and a stock change of [`STOCK_RANGES_MAX`] ranges (41 KB).
-pub const EVENT_BYTES_MAX: usize = 176 << 10;
+/// definition of 200 SKUs twice (116 KB) and a stock change of [`STOCK_RANGES_MAX`] ranges (41 KB), or a definition once
+/// and the names of all SKUs that an activity ever had (132 KB).
+pub const EVENT_BYTES_MAX: usize = 188 << 10;
 /// The most slot ranges in one change of stock; a larger one must be made in steps.
 pub const STOCK_RANGES_MAX: usize = 4096;
 
@@ -170,6 +171,10 @@ pub struct Control {
     pub paused: bool,
     /// Whether it was closed for good.
     pub closed: bool,
+    /// The SKUs that the part did not know, by their index at home. The definition does not say them all: one that came
+    /// and went since the part last followed has an index as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skus: Vec<SkuId>,
 }
 
 /// See [`Event::ActivityRetired`].

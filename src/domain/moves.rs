@@ -6,7 +6,7 @@ use smallvec::smallvec;
 
 use super::command::{Decision, MoveSlots};
 use super::event::{Control, Event, STOCK_RANGES_MAX, SlotsMoved};
-use super::sale::Sale;
+use super::sale::{Sale, Sku};
 use super::slots::Slots;
 use crate::ids::{SkuIndex, UnixMillis};
 
@@ -35,7 +35,7 @@ impl Sale {
         self.sku_mut(sku).free.add(slots);
     }
 
-    /// What the other parts take over from this one, the home.
+    /// What the other parts take over from this one, the home; all its SKUs are named, whatever a part knows already.
     #[must_use]
     pub fn control(&self) -> Control {
         Control {
@@ -44,19 +44,21 @@ impl Sale {
             definition: Some(self.definition().clone()),
             paused: self.paused,
             closed: self.closed,
+            skus: self.skus.iter().map(|sku| sku.sku_id.clone()).collect(),
         }
     }
 
-    /// Does as the home does; nothing where that is so already.
+    /// Does as the home does; nothing where that is so already, or where this part has heard of a later change before.
     pub(super) fn follow(&self, home: &Control) -> Decision {
         let same = (home.version, home.paused, home.closed) == (self.version, self.paused, self.closed);
-        if same {
+        if same || home.change_id < self.last_change_id {
             return Decision::default();
         }
         let mut control = home.clone();
         if home.version == self.version {
             control.definition = None;
         }
+        control.skus.drain(..self.skus.len().min(home.skus.len()));
         Decision::events(smallvec![Event::HomeFollowed(Box::new(control))])
     }
 
@@ -64,6 +66,13 @@ impl Sale {
         assert!(!self.part.is_home(), "U4: a home follows nobody");
         assert!(control.version >= self.version, "U4: a definition's versions only rise");
         assert!(control.closed || !self.closed, "U4: a sale that was closed stays closed");
+        assert_eq!(
+            control.definition.is_some(),
+            control.version > self.version,
+            "U4: a new version is a new definition"
+        );
+        // Named before they are listed: an index means the same SKU in every part.
+        self.skus.extend(control.skus.iter().cloned().map(Sku::unlisted));
         if let Some(definition) = &control.definition {
             self.list_skus(definition);
         }

@@ -11,7 +11,7 @@ use super::event::{ActivityRedefined, Event, STOCK_RANGES_MAX, StockChange};
 use super::merge::merge;
 use super::refusal::Refusal;
 use super::sale::{Sale, Sku};
-use super::slots::{FreeSlots, Slots};
+use super::slots::Slots;
 use crate::ids::{SkuId, SkuIndex, UnixMillis};
 
 /// SKUs that an activity may have had in its life, those taken off included.
@@ -158,14 +158,10 @@ impl Sale {
                     known.listed = true;
                     known.price_cents = sku.price_cents;
                 }
-                None => self.skus.push(Sku {
-                    sku_id: sku.sku_id.clone(),
-                    price_cents: sku.price_cents,
-                    listed: true,
-                    free: FreeSlots::default(),
-                    last_slot: 0,
-                    held: 0,
-                }),
+                None => {
+                    let fresh = Sku::unlisted(sku.sku_id.clone());
+                    self.skus.push(Sku { price_cents: sku.price_cents, listed: true, ..fresh });
+                }
             }
         }
     }

@@ -55,6 +55,13 @@ pub(super) struct Sku {
     pub held: u32,
 }
 
+impl Sku {
+    /// A SKU without units that is not on sale.
+    pub fn unlisted(sku_id: SkuId) -> Self {
+        Self { sku_id, price_cents: Cents(0), listed: false, free: FreeSlots::default(), last_slot: 0, held: 0 }
+    }
+}
+
 /// What a sale is doing at some instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {

@@ -96,11 +96,13 @@ impl Sales {
         if self.retired.contains_key(&event.activity_id) {
             return Err("its activity has left already".to_owned());
         }
-        let sale = Sale::define(entry.shard, event);
-        let (part, shards) = (sale.part(), event.definition.shards);
-        if part.number >= shards.max(1) || part.shard(part.number) != entry.shard {
+        let part = event.part.unwrap_or_else(|| Part::sole(entry.shard));
+        let shards = event.definition.shards;
+        let fits = part.home <= ShardId::MAX && part.number < shards.max(1) && (event.part.is_some() || shards <= 1);
+        if !fits || part.shard(part.number) != entry.shard {
             return Err(format!("part {} of {shards} from shard {} on", part.number, part.home));
         }
+        let sale = Sale::define(entry.shard, event);
         let standing = Standing { first: seq, home: part.home, shards: shards.max(1) };
         let known = self.standing.entry(event.activity_id).or_insert(standing);
         if (known.home, known.shards) != (standing.home, standing.shards) {

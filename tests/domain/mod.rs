@@ -2,7 +2,9 @@
 //! bytes and back.
 #![allow(dead_code, reason = "each test file is a crate of its own and uses its own part of this")]
 
-use doorbuster::domain::audit::{Auditor, Id, Report};
+pub mod parts;
+
+use doorbuster::domain::audit::{Auditor, Id, Keep, Report};
 use doorbuster::domain::command::{
     AddStock, CancelOrder, PlaceOrder, Redefine, Request, RequestKey, Source, Stamped, SwitchSale,
 };
@@ -188,7 +190,7 @@ pub fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> T {
 
 /// The report over a journal whose events are numbered as they stand.
 pub fn audit(entries: &[Entry]) -> Report {
-    let mut auditor = Auditor::default();
+    let mut auditor = Auditor::new(Keep::Standing);
     (1..).zip(entries).for_each(|(seq, entry)| auditor.observe(Seq(seq), entry));
     auditor.finish()
 }

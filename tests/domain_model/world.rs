@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::domain::*;
-use doorbuster::domain::audit::Auditor;
+use doorbuster::domain::audit::{Auditor, Keep};
 use doorbuster::domain::command::{CancelOrder, Command, PlaceOrder, Redefine, Source};
 use doorbuster::domain::definition::{OnLatePayment, SkuDefinition};
 use doorbuster::domain::{Definition, OrderState, Refusal};
@@ -28,8 +28,15 @@ impl World {
         let first = with(|definition| definition.payment_window_ms = 100);
         let shop = Shop::open(first.clone(), from_catalog);
         let model = Model::new(first.clone(), from_catalog);
-        let mut world =
-            Self { shop, model, auditor: Auditor::default(), observed: 0, file: first, now: 990, change_id: 1 };
+        let mut world = Self {
+            shop,
+            model,
+            auditor: Auditor::new(Keep::Standing),
+            observed: 0,
+            file: first,
+            now: 990,
+            change_id: 1,
+        };
         world.check();
         world
     }
@@ -136,7 +143,7 @@ impl World {
         let again = self.shop.restart();
         assert!(again.sale == self.shop.sale, "the journal gives the same state");
         self.shop = again;
-        self.auditor = Auditor::default();
+        self.auditor = Auditor::new(Keep::Standing);
         self.observed = 0;
     }
 

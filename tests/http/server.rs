@@ -11,7 +11,7 @@ use doorbuster::cli::process::{self, Front, Process};
 use doorbuster::cli::token;
 use doorbuster::clock::Clock;
 use doorbuster::config::{self, Config};
-use doorbuster::domain::audit::{Auditor, Id};
+use doorbuster::domain::audit::{Auditor, Id, Keep};
 use doorbuster::ids::{Seq, UnixMillis, UserId};
 use doorbuster::persist::memory::MemoryDisk;
 use doorbuster::persist::{Tail, replay};
@@ -210,7 +210,7 @@ impl Drop for Server {
 
 /// Folds a disk's journal as `doorbuster audit` does.
 pub fn audit(disk: &MemoryDisk) -> Auditor {
-    let mut auditor = Auditor::default();
+    let mut auditor = Auditor::new(Keep::Standing);
     let journal = disk.open().expect("what was written holds");
     replay(&journal, Tail::START, Seq(u64::MAX), |seq, entry| auditor.observe(seq, &entry)).expect("it is whole");
     auditor

@@ -1,36 +1,26 @@
 //! One shard's books: who has which slot, what each user has, what each hold became. Written from the events alone,
 //! without the sale's own rules, so that a fault in those shows as a difference.
-//!
-//! The sale keeps the slots that are free; the books keep those that are not, and count the rest. Their size therefore
-//! follows the orders, not the stock.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::report::{Id, Report};
-use crate::domain::definition::Definition;
-use crate::domain::event::{ActivityDefined, ActivityRedefined, Entry, Event, OrderPlaced, StockChange, Switch};
-use crate::domain::order::OrderState;
-use crate::domain::sale::Sale;
-use crate::domain::slots::{FreeSlots, SlotRange, Slots};
-use crate::ids::{KeyDigest, Seq, SkuId, UnixMillis, UserId};
+use smallvec::{SmallVec, smallvec};
 
-/// A SKU's units. `initial + added - removed = free + held + sold`; nothing is sold before payments exist.
-#[derive(Default)]
-struct SkuBook {
-    initial: u64,
-    added: u64,
-    removed: u64,
-    free: u64,
-    held: u64,
-    /// The slots ever given out, as ascending ranges.
-    given: Vec<SlotRange>,
-    /// The slots taken away for good: each range's last by its first.
-    gone: BTreeMap<u32, u32>,
-    /// The order that has a slot. What was given, is not gone and is not here is free.
-    holder: FxHashMap<u32, u32>,
-}
+use super::report::{Id, Report};
+use super::share::Share;
+use crate::domain::definition::Definition;
+use crate::domain::event::{
+    ActivityDefined, ActivityRedefined, Control, Entry, Event, OrderPlaced, SlotsMoved, StockChange, Switch,
+};
+use crate::domain::order::OrderState;
+use crate::domain::part::Part;
+use crate::domain::sale::Sale;
+use crate::domain::slots::Slots;
+use crate::ids::{ActivityId, KeyDigest, Seq, SkuId, UnixMillis, UserId};
+
+/// The SKUs that an event touches, by their places; nearly always one.
+pub(super) type Touched = SmallVec<[usize; 2]>;
 
 struct OrderBook {
     user: UserId,
@@ -41,10 +31,17 @@ struct OrderBook {
 }
 
 pub(super) struct Books {
+    activity_id: ActivityId,
+    part: Part,
+    parts: u16,
     version: u64,
-    definition: Definition,
+    definition: Arc<Definition>,
     names: Vec<SkuId>,
-    skus: Vec<SkuBook>,
+    skus: Vec<Share>,
+    /// What the sale showed of each SKU when it was last looked at. Where the activity has several parts.
+    shown: Vec<u64>,
+    /// Which of its home's turns the part has taken over.
+    turn: usize,
     orders: Vec<OrderBook>,
     units_of_user: FxHashMap<UserId, u64>,
     keys: FxHashMap<(UserId, KeyDigest), u32>,
@@ -55,12 +52,17 @@ pub(super) struct Books {
 }
 
 impl Books {
-    pub fn open(seq: Seq, event: &ActivityDefined, at_ms: UnixMillis, report: &mut Report) -> Self {
+    pub fn open(seq: Seq, event: &ActivityDefined, part: Part, at_ms: UnixMillis, report: &mut Report) -> Self {
         let mut books = Self {
+            activity_id: event.activity_id,
+            part,
+            parts: event.definition.shards,
             version: 1,
-            definition: event.definition.clone(),
+            definition: Arc::new(event.definition.clone()),
             names: Vec::new(),
             skus: Vec::new(),
+            shown: Vec::new(),
+            turn: 0,
             orders: Vec::new(),
             units_of_user: FxHashMap::default(),
             keys: FxHashMap::default(),
@@ -74,10 +76,7 @@ impl Books {
             report.check(Id::S1, once, || format!("event {seq}: SKU {} is defined twice", sku.sku_id));
             books.faulty |= !once;
             books.names.push(sku.sku_id.clone());
-            let mut book = SkuBook::default();
-            book.give(&Slots::range(1, sku.stock.0));
-            (book.initial, book.added) = (book.added, 0);
-            books.skus.push(book);
+            books.skus.push(Share::initial(if part.is_home() { sku.stock.0 } else { 0 }));
         }
         books
     }
@@ -87,13 +86,24 @@ impl Books {
         self.faulty
     }
 
-    /// Enters one event; `false` where it cannot be true.
-    pub fn post(&mut self, seq: Seq, entry: &Entry, report: &mut Report) -> bool {
+    /// Does not judge the shard's events any more.
+    pub fn spoil(&mut self) {
+        self.faulty = true;
+    }
+
+    /// Enters an event's time.
+    pub fn tick(&mut self, seq: Seq, entry: &Entry, report: &mut Report) {
         let at_ms = entry.at_ms;
         report.check(Id::J5, at_ms >= self.last_at_ms, || {
             format!("event {seq} of shard {} is at {at_ms}, after one at {}", entry.shard, self.last_at_ms)
         });
         self.last_at_ms = self.last_at_ms.max(at_ms);
+    }
+
+    /// Enters one event that concerns this shard alone; `false` where it cannot be true.
+    pub fn post(&mut self, seq: Seq, entry: &Entry, report: &mut Report) -> bool {
+        let at_ms = entry.at_ms;
+        self.tick(seq, entry, report);
         let sound = match &entry.event {
             Event::OrderPlaced(event) => self.placed(seq, at_ms, event, report),
             Event::OrderCancelled(event) => self.released(seq, event.order, OrderState::Cancelled, at_ms, report),
@@ -103,7 +113,7 @@ impl Books {
                     event.orders.iter().map(|order| self.released(seq, *order, OrderState::Expired, at_ms, report));
                 ends.fold(true, |sound, one| sound & one)
             }
-            Event::ActivityRedefined(event) => self.redefined(seq, event, report),
+            Event::ActivityRedefined(event) => self.is_home(seq, report) && self.redefined(seq, event, report),
             Event::SaleSwitched(event) => {
                 self.check_not_closed(seq, report);
                 match event.to {
@@ -111,9 +121,9 @@ impl Books {
                     Switch::Resumed => self.paused = false,
                     Switch::Closed => self.closed = true,
                 }
-                true
+                self.is_home(seq, report)
             }
-            Event::ChangeNoted(_) => true,
+            Event::ChangeNoted(_) => self.is_home(seq, report),
             Event::ActivityDefined(_) | Event::SlotsMoved(_) | Event::HomeFollowed(_) | Event::ActivityRetired(_) => {
                 false
             }
@@ -138,6 +148,13 @@ impl Books {
         report.check(Id::U1, units <= u64::from(limit.0), || {
             format!("event {seq}: user {} has {units} units, the limit is {limit}", event.user)
         });
+        if self.parts > 1 {
+            // Who is served by two parts has the limit twice.
+            let own = self.part.spread.part_of(event.user, self.parts);
+            report.check(Id::U1, own == self.part.number, || {
+                format!("event {seq}: user {} orders at part {}, not at part {own}", event.user, self.part.number)
+            });
+        }
 
         if let Some(key) = event.key {
             let first = self.keys.insert((event.user, key), order);
@@ -182,15 +199,19 @@ impl Books {
         self.check_not_closed(seq, report);
         let follows = self.version.checked_add(1) == Some(event.version);
         report.check(Id::U4, follows, || format!("event {seq}: version {} follows on {}", event.version, self.version));
+        let parts = event.definition.shards;
+        let spread = parts == self.parts;
+        report
+            .check(Id::U4, spread, || format!("event {seq}: of {} parts the activity is to have {parts}", self.parts));
         self.version = event.version;
-        self.definition = event.definition.clone();
+        self.definition = Arc::new(event.definition.clone());
         for sku in &event.definition.skus {
             if !self.names.contains(&sku.sku_id) {
                 self.names.push(sku.sku_id.clone());
-                self.skus.push(SkuBook::default());
+                self.skus.push(Share::default());
             }
         }
-        let mut sound = follows;
+        let mut sound = follows && spread;
         for change in &event.stock {
             let (StockChange::Added { sku, slots } | StockChange::Removed { sku, slots }) = change;
             let book = self.skus.get_mut(usize::from(sku.0)).filter(|_| slots.is_well_formed());
@@ -211,9 +232,9 @@ impl Books {
         for (name, book) in self.names.iter().zip(&self.skus) {
             let mut said = self.definition.skus.iter().filter(|sku| sku.sku_id == *name).map(|sku| sku.stock.0);
             let stock = u64::from(said.next().unwrap_or(0));
-            let holds = book.stock() == stock && said.next().is_none();
+            let holds = book.total() == stock && said.next().is_none();
             report.check(Id::S1, holds, || {
-                format!("event {seq}: SKU {name} is defined once with {stock} units, and has {}", book.stock())
+                format!("event {seq}: SKU {name} is defined once with {stock} units, and has {}", book.total())
             });
             sound &= holds;
         }
@@ -224,35 +245,75 @@ impl Books {
         report.check(Id::U4, !self.closed, || format!("event {seq} changes a sale that was closed for good"));
     }
 
-    /// Holds the sale's own counts of the SKUs that `event` touched against the books: at every prefix of the journal.
-    pub fn compare(&self, sale: &Sale, event: &Event, seq: Seq, report: &mut Report) {
-        match event {
-            Event::OrderPlaced(event) => self.compare_sku(sale, usize::from(event.sku.0), seq, report),
-            Event::OrderCancelled(event) => self.compare_order(sale, event.order, seq, report),
-            Event::HoldsExpired(event) => {
-                event.orders.iter().for_each(|order| self.compare_order(sale, *order, seq, report));
-            }
-            Event::ActivityDefined(_) | Event::ActivityRedefined(_) => {
-                let same = sale.counts().len() == self.definition.skus.len() && sale.skus.len() == self.skus.len();
-                report.check(Id::S1, same, || format!("event {seq}: the sale has other SKUs than the books"));
-                (0..self.skus.len().min(sale.skus.len())).for_each(|sku| self.compare_sku(sale, sku, seq, report));
-            }
-            Event::SaleSwitched(_)
-            | Event::ChangeNoted(_)
-            | Event::SlotsMoved(_)
-            | Event::HomeFollowed(_)
-            | Event::ActivityRetired(_) => {}
+    fn is_home(&self, seq: Seq, report: &mut Report) -> bool {
+        if self.parts > 1 {
+            report.check(Id::U4, self.part.is_home(), || {
+                format!("event {seq} changes the activity at part {}, not at its home", self.part.number)
+            });
+        }
+        self.part.is_home()
+    }
+
+    /// Enters the giver's end of a move; `false` where the slots were not here and free.
+    pub fn give_away(&mut self, event: &SlotsMoved) -> bool {
+        self.skus.get_mut(usize::from(event.sku.0)).is_some_and(|share| share.go(&event.slots))
+    }
+
+    /// Enters the taker's end of a move; `false` where the slots were here already, or nobody here knows the SKU.
+    pub fn take_in(&mut self, event: &SlotsMoved) -> bool {
+        self.skus.get_mut(usize::from(event.sku.0)).is_some_and(|share| share.come(&event.slots))
+    }
+
+    /// Enters what the part takes over of its home, whose `turn` it is.
+    pub fn follow(&mut self, turn: usize, control: &Control) {
+        self.turn = turn;
+        self.version = control.version;
+        (self.paused, self.closed) = (control.paused, control.closed);
+        self.names.extend(control.skus.iter().cloned());
+        self.skus.resize_with(self.names.len(), Share::default);
+        if let Some(definition) = &control.definition {
+            self.definition = Arc::new(definition.clone());
         }
     }
 
-    fn compare_order(&self, sale: &Sale, number: u32, seq: Seq, report: &mut Report) {
-        if let Some(order) = self.order(number) {
-            self.compare_sku(sale, order.sku, seq, report);
+    /// The SKUs whose units `event`, which was entered, has touched here.
+    pub fn touched(&self, event: &Event) -> Touched {
+        let of_order = |number: &u32| self.order(*number).map(|order| order.sku);
+        match event {
+            Event::OrderPlaced(event) => smallvec![usize::from(event.sku.0)],
+            Event::OrderCancelled(event) => of_order(&event.order).into_iter().collect(),
+            Event::HoldsExpired(event) => {
+                let mut touched: Touched = event.orders.iter().filter_map(of_order).collect();
+                touched.sort_unstable();
+                touched.dedup();
+                touched
+            }
+            Event::SlotsMoved(event) => smallvec![usize::from(event.sku.0)],
+            Event::ActivityDefined(_) | Event::ActivityRedefined(_) | Event::HomeFollowed(_) => {
+                (0..self.skus.len()).collect()
+            }
+            Event::SaleSwitched(_) | Event::ChangeNoted(_) | Event::ActivityRetired(_) => Touched::new(),
         }
+    }
+
+    /// Holds what the sale shows of what `event` touched against the books: at every prefix of the journal.
+    pub fn compare(&self, sale: &Sale, event: &Event, seq: Seq, report: &mut Report) {
+        let defines = matches!(event, Event::ActivityDefined(_) | Event::ActivityRedefined(_) | Event::HomeFollowed(_));
+        if defines {
+            let same = sale.counts().len() == self.definition.skus.len() && sale.skus.len() == self.skus.len();
+            report.check(Id::S1, same, || format!("event {seq}: the sale has other SKUs than the books"));
+        }
+        if defines || matches!(event, Event::SaleSwitched(_)) {
+            let ours = (self.version, self.paused, self.closed, &*self.definition);
+            let shown = (sale.version, sale.paused, sale.closed, sale.definition());
+            report.check(Id::U4, ours == shown, || format!("event {seq}: the sale stands otherwise than the books"));
+        }
+        self.touched(event).into_iter().for_each(|place| self.compare_sku(sale, place, seq, report));
     }
 
     fn compare_sku(&self, sale: &Sale, place: usize, seq: Seq, report: &mut Report) {
-        let (name, book, sku) = (&self.names[place], &self.skus[place], &sale.skus[place]);
+        let (name, book) = (&self.names[place], &self.skus[place]);
+        let Some(sku) = sale.skus.get(place) else { return };
         let (available, held) = (u64::from(sku.free.count()), u64::from(sku.held));
         let sums = book.stock() == available + held && book.free == available && book.held == held;
         report.check(Id::S1, sums && sku.sku_id == *name, || {
@@ -269,9 +330,6 @@ impl Books {
 
     /// The checks that walk everything once: every slot in one place, every order as the sale shows it.
     pub fn close(&self, sale: &Sale, report: &mut Report) {
-        if self.faulty {
-            return;
-        }
         let shard = sale.shard();
         let mut held = vec![0; self.skus.len()];
         for (number, book) in (1..).zip(&self.orders) {
@@ -284,116 +342,75 @@ impl Books {
             report.check(Id::U2, own, || format!("shard {shard}: order {number} has id {id}, which is not its own"));
             if book.state == OrderState::Held {
                 held[book.sku] += u64::from(book.slots.count());
-                let has = book.slots.iter().all(|slot| self.skus[book.sku].holder.get(&slot) == Some(&number));
+                let has = self.skus[book.sku].has(&book.slots, number);
                 report.check(Id::S2, has, || format!("shard {shard}: order {number} has not its slots"));
             }
         }
         for (place, (name, book)) in self.names.iter().zip(&self.skus).enumerate() {
             let whole = book.held == held[place] && book.is_complement_of(&sale.skus[place].free);
             report.check(Id::S2, whole, || format!("shard {shard}: SKU {name}: a slot is lost or in two places"));
-            report.held(Id::S5, 1);
-        }
-    }
-}
-
-impl SkuBook {
-    fn stock(&self) -> u64 {
-        (self.initial + self.added).saturating_sub(self.removed)
-    }
-
-    fn take(&mut self, slots: &Slots, order: u32) -> bool {
-        let taken = slots
-            .iter()
-            .all(|slot| self.was_given(slot, slot) && !self.is_gone(slot, slot) && self.hold(slot, order).is_none());
-        if taken {
-            self.free -= u64::from(slots.count());
-            self.held += u64::from(slots.count());
-        }
-        taken
-    }
-
-    fn hold(&mut self, slot: u32, order: u32) -> Option<u32> {
-        self.holder.insert(slot, order)
-    }
-
-    fn give_back(&mut self, slots: &Slots, order: u32) -> bool {
-        let back = slots.iter().all(|slot| self.holder.remove(&slot) == Some(order));
-        if back {
-            self.held -= u64::from(slots.count());
-            self.free += u64::from(slots.count());
-        }
-        back
-    }
-
-    /// Enters fresh slots; `false` where one of them was given before.
-    fn give(&mut self, slots: &Slots) -> bool {
-        self.added += u64::from(slots.count());
-        self.free += u64::from(slots.count());
-        slots.ranges().iter().all(|range| match self.given.last_mut() {
-            Some(last) if range.first <= last.last() => false,
-            Some(last) if range.first == last.last() + 1 => {
-                last.count += range.count;
-                true
-            }
-            _ => {
-                self.given.push(*range);
-                true
-            }
-        })
-    }
-
-    /// Strikes free slots off for good; `false` where one of them is not free.
-    fn discard(&mut self, slots: &Slots) -> bool {
-        let units = u64::from(slots.count());
-        if units > self.free {
-            return false;
-        }
-        self.removed += units;
-        self.free -= units;
-        slots.ranges().iter().all(|range| {
-            let free = self.was_given(range.first, range.last())
-                && !self.is_gone(range.first, range.last())
-                && !self.is_held(*range);
-            self.gone.insert(range.first, range.last());
-            free
-        })
-    }
-
-    /// Whether all of these were given out at some time.
-    fn was_given(&self, first: u32, last: u32) -> bool {
-        let after = self.given.partition_point(|range| range.first <= first);
-        after.checked_sub(1).is_some_and(|place| self.given[place].last() >= last)
-    }
-
-    /// Whether some of these were taken away.
-    fn is_gone(&self, first: u32, last: u32) -> bool {
-        self.gone.range(..=last).next_back().is_some_and(|(_, end)| *end >= first)
-    }
-
-    /// Whether somebody has some of these. Walks what is shorter: the range or the holders.
-    fn is_held(&self, range: SlotRange) -> bool {
-        if self.holder.len() < range.count as usize {
-            self.holder.keys().any(|slot| (range.first..=range.last()).contains(slot))
-        } else {
-            (range.first..=range.last()).any(|slot| self.holder.contains_key(&slot))
         }
     }
 
-    /// Whether the sale's free slots are exactly those that were given, are not gone, and are nobody's.
-    fn is_complement_of(&self, free: &FreeSlots) -> bool {
-        let ranges: Vec<SlotRange> = free.ranges().collect();
-        let is_free = |slot: u32| {
-            let after = ranges.partition_point(|range| range.first <= slot);
-            after.checked_sub(1).is_some_and(|place| ranges[place].last() >= slot)
-        };
-        let units = |range: &SlotRange| u64::from(range.count);
-        let gone: u64 = self.gone.iter().map(|(first, last)| u64::from(last - first) + 1).sum();
-        let given: u64 = self.given.iter().map(units).sum();
-        ranges.iter().map(units).sum::<u64>() == self.free
-            && self.holder.len() as u64 == self.held
-            && given == gone + self.free + self.held
-            && ranges.iter().all(|range| self.was_given(range.first, range.last()))
-            && ranges.iter().all(|range| !self.is_gone(range.first, range.last()))
-            && !self.holder.keys().any(|slot| is_free(*slot))
+    /// What the sale showed of a SKU when this was last asked, and what it shows now.
+    pub fn show(&mut self, sale: &Sale, place: usize) -> (u64, u64) {
+        if self.shown.len() <= place {
+            self.shown.resize(place + 1, 0);
+        }
+        let now = sale.skus.get(place).map_or(0, |sku| u64::from(sku.free.count()) + u64::from(sku.held));
+        (std::mem::replace(&mut self.shown[place], now), now)
+    }
+
+    pub fn activity_id(&self) -> ActivityId {
+        self.activity_id
+    }
+
+    pub fn part(&self) -> Part {
+        self.part
+    }
+
+    pub fn is_whole(&self) -> bool {
+        self.parts <= 1
+    }
+
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    pub fn definition(&self) -> Arc<Definition> {
+        Arc::clone(&self.definition)
+    }
+
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    pub fn names(&self) -> &[SkuId] {
+        &self.names
+    }
+
+    pub fn turn(&self) -> usize {
+        self.turn
+    }
+
+    pub fn orders_placed(&self) -> u64 {
+        self.orders.len() as u64
+    }
+
+    /// Units that orders hold.
+    pub fn units_held(&self) -> u64 {
+        self.skus.iter().map(|share| share.held).sum()
+    }
+
+    pub fn share(&self, place: usize) -> &Share {
+        &self.skus[place]
+    }
+
+    pub fn find_share(&self, place: usize) -> Option<&Share> {
+        self.skus.get(place)
     }
 }
