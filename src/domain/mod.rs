@@ -16,6 +16,7 @@ mod deadlines;
 pub mod definition;
 pub mod event;
 pub mod expire;
+pub mod image;
 mod merge;
 mod moves;
 pub mod order;
