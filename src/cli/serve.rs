@@ -13,11 +13,13 @@ use super::signals::Signals;
 use crate::clock::Clock;
 use crate::config::{self, Config, LogFormat};
 use crate::ids::UnixMillis;
-use crate::persist::{self, DataDirLock};
+use crate::persist::{self, DataDirLock, Journal, Tail};
 use crate::telemetry::log_to_stderr;
 
 /// Descriptors kept for everything but connections: the journal, listeners, pollers, logs, the catalogue.
 const OWN_DESCRIPTORS: usize = 256;
+/// Below so many events since the last checkpoint the journal is read as fast as another one would be.
+const CHECKPOINT_EVENTS_MIN: u64 = 100_000;
 /// How long a failed process may take to say why before it ends without words.
 const LAST_WORDS_WAIT: Duration = Duration::from_secs(1);
 
@@ -81,7 +83,7 @@ async fn serve(config: &Config, started: UnixMillis) -> Result<(), Error> {
     let data_dir = config.data_dir.clone();
     let opening = actix_web::web::block(move || {
         let journal = persist::open(&data_dir)?;
-        let recovered = process::recover(&journal)?;
+        let recovered = process::recover_from(&data_dir, &journal)?;
         Ok::<_, Error>((journal, recovered))
     });
     let opened = tokio::select! {
@@ -93,10 +95,15 @@ async fn serve(config: &Config, started: UnixMillis) -> Result<(), Error> {
         }
     };
     let (journal, recovered) = opened?;
-    let clock = process::clock(recovered.last_at_ms());
-    let process = Process::open(config, &front.state, journal, recovered, clock, stop_at_once).await?;
+    let (reader, found) = (journal.reader(), recovered.tail);
+    let newest = recovered.from;
+    let clock = process::clock(recovered.sales.last_at_ms());
+    let process = Process::open(config, &front.state, journal, recovered.sales, clock, stop_at_once).await?;
     let took_ms = process.clock.now_ms().0.saturating_sub(started.0);
     tracing::info!(activities = process.house.router.count(), took_ms, "ready");
+    let is_worth_it = found.seq.0 - newest.seq.0 >= CHECKPOINT_EVENTS_MIN;
+    let may_fold_to = move || if is_worth_it { found } else { Tail::START };
+    let checkpointer = process::make_checkpoints(config, reader, newest, may_fold_to)?;
 
     let asked_politely = tokio::select! {
         asked_politely = signals.next() => asked_politely,
@@ -114,6 +121,8 @@ async fn serve(config: &Config, started: UnixMillis) -> Result<(), Error> {
     drain.stop().await;
     // They have ended because they were told to; what they would say is said already.
     let _ended = listeners.await;
+    // It reads the journal, which is closed next.
+    checkpointer.stop();
     let tail = process.close().map_err(Error::Close)?;
     tracing::info!(events = %tail.seq, "stopped; everything is durable");
     Ok(())

@@ -2,19 +2,23 @@
 //! disk, and a directory of checkpoints to look at and to damage.
 #![allow(dead_code, reason = "each test file is a crate of its own and uses its own part of this")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use doorbuster::domain::command::{
     AddStock, CancelOrder, MoveSlots, PlaceOrder, Redefine, Request, RequestKey, Source, SwitchSale,
 };
 use doorbuster::domain::definition::{OnLatePayment, SkuDefinition};
 use doorbuster::domain::event::{ActivityDefined, Author, Change, Entry, Event, Switch};
+use doorbuster::domain::image::state_hash;
 use doorbuster::domain::part::{Part, Spread};
 use doorbuster::domain::{Command, Definition, Sale, Sales, Stamped};
 use doorbuster::ids::{ActivityId, Cents, KeyDigest, Qty, Seq, ShardId, SkuId, SkuIndex, UnixMillis, UserId};
+use doorbuster::persist::checkpoint::{Error, Limits, Listed, Made, Making, Recovered, Store, recover};
 use doorbuster::persist::memory::{MemoryDisk, MemoryJournal};
-use doorbuster::persist::{Journal, Pushed, RecordBuilder, Tail};
+use doorbuster::persist::{Journal, Pushed, Read, RecordBuilder, Tail};
 
 /// Chance that can be repeated: splitmix64.
 #[derive(Clone)]
@@ -276,4 +280,81 @@ pub fn fold(entries: &[Entry], count: usize) -> Sales {
         sales.take(Seq(seq), entry).expect("what was decided applies");
     }
     sales
+}
+
+/// A journal of the entries, in records of a few, and the tails at which its records end.
+pub fn journal_of(entries: &[Entry], dice: &mut Dice) -> (MemoryJournal, Vec<Tail>) {
+    let mut journal = MemoryDisk::new().open().expect("a new journal");
+    let tails = append_to(&mut journal, entries, dice);
+    (journal, tails)
+}
+
+/// Appends the entries in records of a few; gives the tails at which these end.
+pub fn append_to<J: Journal>(journal: &mut J, mut entries: &[Entry], dice: &mut Dice) -> Vec<Tail> {
+    let mut tails = Vec::new();
+    while !entries.is_empty() {
+        let count = (1 + dice.index(12)).min(entries.len());
+        let (first, rest) = entries.split_at(count);
+        let mut record = RecordBuilder::default();
+        assert_eq!(record.push(first).expect("test entries fit a record"), Pushed::Taken);
+        let before = journal.tail();
+        tails.push(journal.append(&before, &record.seal(&before)).expect("a sound disk"));
+        entries = rest;
+    }
+    tails
+}
+
+/// How many events lie before a tail.
+pub fn events(tail: Tail) -> usize {
+    usize::try_from(tail.seq.0).expect("below a usize")
+}
+
+pub const PLENTY: Limits = Limits { memory_bytes: u64::MAX, min_free_bytes: 0 };
+/// Not enough for anything: each activity has a pass of its own.
+pub const LITTLE: Limits = Limits { memory_bytes: 0, min_free_bytes: 0 };
+
+/// Makes the checkpoint at `to`.
+pub fn make<R: Read>(store: &Store, journal: &R, to: Tail, limits: Limits) -> Result<Made, Error> {
+    Making { store, journal, limits, stop: &AtomicBool::new(false) }.run(to)
+}
+
+/// The manifests in a data directory, the oldest first.
+pub fn manifests(data_dir: &Path) -> Vec<PathBuf> {
+    sorted(&data_dir.join("checkpoints")).into_iter().filter(|path| path.is_file()).collect()
+}
+
+/// The pieces in a data directory.
+pub fn piece_files(data_dir: &Path) -> Vec<PathBuf> {
+    sorted(&data_dir.join("checkpoints/pieces"))
+}
+
+fn sorted(dir: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<PathBuf> =
+        fs::read_dir(dir).expect("it is there").map(|entry| entry.expect("an entry").path()).collect();
+    paths.sort();
+    paths
+}
+
+/// The pieces that a checkpoint names, as files.
+pub fn named(data_dir: &Path, listed: &Listed) -> BTreeSet<PathBuf> {
+    let manifest = listed.manifest.as_ref().expect("a sound manifest");
+    let pieces = data_dir.join("checkpoints/pieces");
+    manifest.pieces.iter().map(|piece| pieces.join(piece.hash.to_string())).collect()
+}
+
+/// Asserts that a start gives the fold of all the entries, by equality and by hash; gives how it came by it.
+pub fn assert_recovers<R: Read>(store: &Store, journal: &R, entries: &[Entry]) -> Recovered {
+    let whole = fold(entries, entries.len());
+    let recovered = recover(store, journal).expect("a sound journal");
+    assert!(recovered.sales == whole, "J6");
+    assert_eq!(state_hash(&recovered.sales), state_hash(&whole), "J6");
+    assert_eq!(events(recovered.tail), entries.len());
+    recovered
+}
+
+/// A data directory as a server has it.
+pub fn data_dir() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    fs::create_dir(dir.path().join("journal")).expect("a fresh directory");
+    dir
 }

@@ -12,6 +12,8 @@ use crate::ids::ShardId;
 /// Reads pieces, in the order in which they were encoded.
 pub struct Decoder {
     within: RangeInclusive<ShardId>,
+    /// Whether nothing may be missing.
+    whole: bool,
     shards: BTreeMap<ShardId, shard::Read>,
     /// Everything but the shards.
     ledger: Sales,
@@ -22,14 +24,14 @@ impl Decoder {
     /// For all of a state.
     #[must_use]
     pub fn whole() -> Self {
-        Self::within(ShardId(0)..=ShardId(u32::MAX))
+        Self { whole: true, ..Self::within(ShardId(0)..=ShardId(u32::MAX)) }
     }
 
     /// For the shards of a range that cuts no activity in two, and for what the ledger says of them. Pieces that concern
     /// no such shard may be left out. The state's last numbers are the whole's.
     #[must_use]
     pub fn within(shards: RangeInclusive<ShardId>) -> Self {
-        Self { within: shards, shards: BTreeMap::new(), ledger: Sales::default(), end: None }
+        Self { within: shards, whole: false, shards: BTreeMap::new(), ledger: Sales::default(), end: None }
     }
 
     /// Takes the next piece in.
@@ -100,11 +102,10 @@ impl Decoder {
     /// # Errors
     /// [`Fault::Senseless`] where something is missing or does not go together.
     pub fn finish(self) -> Result<Sales, Fault> {
-        let Self { within, shards, ledger: mut sales, end } = self;
+        let Self { within: _, whole, shards, ledger: mut sales, end } = self;
         let end = end.ok_or(Fault::Senseless("it has no end"))?;
-        let is_whole = within == (ShardId(0)..=ShardId(u32::MAX));
         let counts = [shards.len() as u64, sales.standing.len() as u64, sales.retired.len() as u64];
-        if is_whole && counts != [end.shards, end.standing, end.retired] {
+        if whole && counts != [end.shards, end.standing, end.retired] {
             return Err(Fault::Senseless("something is missing"));
         }
         for (number, read) in shards {
