@@ -252,7 +252,7 @@ fn where_the_room_is_wanted_for_the_journal_none_is_made_and_nothing_is_left_of_
     let scene = Scene::set(28);
     let before = (manifests(scene.data()), piece_files(scene.data()));
     let to = *scene.tails.last().expect("there are records");
-    let wants_all = doorbuster::persist::checkpoint::Limits { min_free_bytes: u64::MAX / 2, ..PLENTY };
+    let wants_all = persist::checkpoint::Limits { min_free_bytes: u64::MAX / 2, ..PLENTY };
     let refused = make(&scene.store, &scene.journal, to, wants_all).expect_err("there is no such room");
     assert!(matches!(refused, Error::NoRoom { .. }), "{refused}");
     assert_eq!((manifests(scene.data()), piece_files(scene.data())), before);

@@ -320,7 +320,8 @@ pub fn make<R: Read>(store: &Store, journal: &R, to: Tail, limits: Limits) -> Re
 
 /// The manifests in a data directory, the oldest first.
 pub fn manifests(data_dir: &Path) -> Vec<PathBuf> {
-    sorted(&data_dir.join("checkpoints")).into_iter().filter(|path| path.is_file()).collect()
+    let is_manifest = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "manifest");
+    sorted(&data_dir.join("checkpoints")).into_iter().filter(is_manifest).collect()
 }
 
 /// The pieces in a data directory.
