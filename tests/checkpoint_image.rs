@@ -143,7 +143,7 @@ fn what_is_damaged_is_refused_or_at_least_whole() {
             let why = unfit.map_or(String::new(), |unfit| unfit.why);
             assert!(!why.contains("out of bounds") && !why.contains("overflow"), "{why}");
             // It can be written down and asked, too.
-            state_hash(&sales);
+            assert_eq!(state_hash(&sales), state_hash(&sales.clone()));
             assert_same_deadlines(&sales, &sales);
             sales.iter().for_each(|sale| drop(sale.counts()));
         }
@@ -178,7 +178,7 @@ fn each_fault_has_its_name() {
     assert_eq!(with(&|image| image[0][0] = b'X'), Fault::NotAPiece);
     assert_eq!(with(&|image| image[0].truncate(2)), Fault::NotAPiece);
     assert_eq!(with(&|image| image[0][3] = 2), Fault::UnknownVersion { version: 2 });
-    assert_eq!(with(&|image| drop(image[0].pop())), Fault::Ragged);
+    assert_eq!(with(&|image| image[0].truncate(image[0].len() - 1)), Fault::Ragged);
     for change in [
         &|image: &mut Vec<Vec<u8>>| drop(image.pop()) as (),
         &|image: &mut Vec<Vec<u8>>| drop(image.remove(0)),

@@ -47,7 +47,7 @@ fn a_checkpoint_is_made_within_its_budget() {
     let dir = data_dir();
     let store = Store::of(dir.path());
     let budget = Limits { memory_bytes: BUDGET, min_free_bytes: 0 };
-    let mut made_of = |to: Tail, limits| {
+    let made_of = |to: Tail, limits| {
         let before = MEMORY.current_usage();
         MEMORY.reset_peak_usage();
         let made = make(&store, &journal, to, limits).expect("there is room");

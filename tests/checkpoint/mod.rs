@@ -162,7 +162,7 @@ impl Market {
             let defined = ActivityDefined {
                 activity_id: ActivityId(self.next_activity.wrapping_mul(0x9e37_79b9) % 1_000_003),
                 definition: definition.clone(),
-                from_catalog: self.next_activity % 2 == 0,
+                from_catalog: self.next_activity.is_multiple_of(2),
                 change: Change { change_id, by, key: if number == 0 { key } else { None } },
                 part: (shards > 1).then_some(part),
             };

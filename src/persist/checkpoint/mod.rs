@@ -31,5 +31,5 @@ pub use checkpointer::{Checkpointer, Pace, Told};
 pub use error::Error;
 pub use make::{Limits, Made, Making};
 pub use manifest::{Manifest, ManifestFault, PieceEntry};
-pub use recover::{Failed, PassedOver, Recovered, recover};
+pub use recover::{Failed, PassedOver, Recovered, check, recover};
 pub use store::{Listed, Store};

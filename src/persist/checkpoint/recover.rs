@@ -62,24 +62,52 @@ pub fn recover<R: Read + ?Sized>(store: &Store, journal: &R) -> Result<Recovered
         passed_over.push(PassedOver { seq: None, why });
         Vec::new()
     });
-    for Listed { seq, manifest } in listed {
-        let why = match manifest {
-            Ok(manifest) => {
-                match check_place(&manifest, journal)?.and_then(|()| store.load(&manifest, None, || Ok(()))) {
-                    Ok(sales) => match fold(journal, manifest.tail, sales) {
-                        Ok((tail, sales)) => return Ok(Recovered { sales, from: manifest.tail, tail, passed_over }),
-                        Err(Failed::Unfit(unfit)) => unfit.into(),
-                        Err(error) => return Err(error),
-                    },
-                    Err(why) => why,
-                }
-            }
-            Err(why) => why,
-        };
-        passed_over.push(PassedOver { seq: Some(seq), why });
+    for listed in listed {
+        let seq = Some(listed.seq);
+        match from_one(store, journal, listed.manifest)? {
+            Ok((from, tail, sales)) => return Ok(Recovered { sales, from, tail, passed_over }),
+            Err(why) => passed_over.push(PassedOver { seq, why }),
+        }
     }
     let (tail, sales) = fold(journal, Tail::START, Sales::default())?;
     Ok(Recovered { sales, from: Tail::START, tail, passed_over })
+}
+
+/// The state at the journal's end, from a checkpoint on; the inner error is the checkpoint's.
+fn from_one<R: Read + ?Sized>(
+    store: &Store,
+    journal: &R,
+    manifest: Result<Manifest, Error>,
+) -> Result<Result<(Tail, Tail, Sales), Error>, Failed> {
+    let manifest = match manifest {
+        Ok(manifest) => manifest,
+        Err(why) => return Ok(Err(why)),
+    };
+    let from = manifest.tail;
+    let sales = match check_place(&manifest, journal)?.and_then(|()| store.load(&manifest, None, || Ok(()))) {
+        Ok(sales) => sales,
+        Err(why) => return Ok(Err(why)),
+    };
+    match fold(journal, from, sales) {
+        Ok((tail, sales)) => Ok(Ok((from, tail, sales))),
+        // A checkpoint of a state that never was, perhaps. If it is the journal's fault, an older one tells so too.
+        Err(Failed::Unfit(unfit)) => Ok(Err(unfit.into())),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads a checkpoint through: its manifest, its place in the journal, its pieces, and the state that these make.
+///
+/// # Errors
+/// Why it cannot be used.
+pub fn check<R: Read + ?Sized>(store: &Store, journal: &R, listed: Listed) -> Result<Manifest, PassedOver> {
+    let seq = Some(listed.seq);
+    let checked = listed.manifest.and_then(|manifest| {
+        check_place(&manifest, journal)??;
+        store.load(&manifest, None, || Ok(()))?;
+        Ok(manifest)
+    });
+    checked.map_err(|why| PassedOver { seq, why })
 }
 
 /// Whether the journal passes through a checkpoint's tail; the outer error is the journal's own.
