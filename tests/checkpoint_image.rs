@@ -178,7 +178,7 @@ fn each_fault_has_its_name() {
     assert_eq!(with(&|image| image[0][0] = b'X'), Fault::NotAPiece);
     assert_eq!(with(&|image| image[0].truncate(2)), Fault::NotAPiece);
     assert_eq!(with(&|image| image[0][3] = 2), Fault::UnknownVersion { version: 2 });
-    assert_eq!(with(&|image| image[0].truncate(image[0].len() - 1)), Fault::Ragged);
+    assert_eq!(with(&|image| image[0].push(0)), Fault::Ragged);
     for change in [
         &|image: &mut Vec<Vec<u8>>| drop(image.pop()) as (),
         &|image: &mut Vec<Vec<u8>>| drop(image.remove(0)),

@@ -126,13 +126,15 @@ impl Read {
             return Err(Fault::Ragged);
         }
         let mut before = Before::default();
+        let mut orders = Vec::with_capacity(count as usize);
         for number in done + 1..=done + count {
-            self.order(number, &mut row, &mut before)?;
+            orders.push(self.order(number, &mut row, &mut before)?);
         }
+        self.orders.extend(orders);
         row.ends()
     }
 
-    fn order(&mut self, number: u32, row: &mut Bytes<'_>, before: &mut Before) -> Result<(), Fault> {
+    fn order(&mut self, number: u32, row: &mut Bytes<'_>, before: &mut Before) -> Result<Order, Fault> {
         let flags = row.byte()?;
         let state = match flags & STATE {
             0 => OrderState::Held,
@@ -162,7 +164,7 @@ impl Read {
         if state.is_live() {
             self.deadlines.push(number, expires_at_ms);
         }
-        self.orders.push(Order {
+        Ok(Order {
             user,
             held_at_ms,
             expires_at_ms,
@@ -173,8 +175,7 @@ impl Read {
             previous_of_user: 0,
             sku,
             state,
-        });
-        Ok(())
+        })
     }
 
     fn hold(&mut self, sku: SkuIndex, units: u32) -> Result<(), Fault> {
