@@ -139,10 +139,10 @@ fn checkpoints<J: Journal>(journal: &J, older: Tail, orders: u64, memory_bytes: 
     let dir = tempfile::tempdir().expect("a temporary directory");
     std::fs::create_dir(dir.path().join("journal")).expect("a fresh directory");
     let store = Store::of(dir.path());
-    let limits = Limits { memory_bytes, min_free_bytes: 0 };
+    let limits = Limits { memory_bytes, share_percent: 100, min_free_bytes: 0 };
     let make = |to: Tail| {
         let stop = AtomicBool::new(false);
-        let made = Making { store: &store, journal, limits, stop: &stop }.run(to).expect("there is room");
+        let made = Making::new(&store, journal, limits, &stop).run(to).expect("there is room");
         println!(
             "  {} passes, {} pieces, {} of them new, {} bytes written",
             made.passes, made.pieces.0, made.pieces.1, made.written_bytes
@@ -203,16 +203,17 @@ fn hot_path<J: Journal>(journal: &J) {
     let live = doorbuster::persist::open(dir.path()).expect("a new journal");
     let writer = Writer::<Late>::spawn(live, options).expect("a thread can be started");
     let (store, reader) = (Store::of(dir.path()), journal.reader());
+    let to = journal.tail();
     for _ in 0..3 {
         println!("alone: middle, p99 {:?}", latencies(&writer.handle()));
         let (stop, made) = (AtomicBool::new(false), AtomicU64::new(0));
         thread::scope(|scope| {
             scope.spawn(|| {
-                setpriority_process(None, 19).expect("anybody may be nice");
-                let limits = Limits { memory_bytes: 256 << 20, min_free_bytes: 0 };
-                while let Ok(_made) =
-                    (Making { store: &store, journal: &reader, limits, stop: &stop }).run(journal.tail())
-                {
+                let number = |name: &str| std::env::var(name).ok().and_then(|n| n.parse::<u32>().ok());
+                setpriority_process(None, i32::try_from(number("NICE").unwrap_or(0)).expect("small")).expect("nice");
+                let limits =
+                    Limits { memory_bytes: 256 << 20, share_percent: number("SHARE").unwrap_or(25), min_free_bytes: 0 };
+                while let Ok(_made) = Making::new(&store, &reader, limits, &stop).run(to) {
                     made.fetch_add(1, Ordering::Relaxed);
                     // All of it is written again.
                     std::fs::remove_dir_all(dir.path().join("checkpoints")).expect("it was just made");

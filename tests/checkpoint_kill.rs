@@ -178,10 +178,18 @@ fn what_a_checkpoint_rests_on_is_durable_before_it() {
     let dir = with_two(&journal, at);
     let trace = dir.path().join("trace");
     let output = trace.to_str().expect("a path of text");
-    let ended = victim(&strace, dir.path(), &["-o", output, "-e", "trace=fsync,fdatasync,rename,unlink"]);
+    let ended = victim(&strace, dir.path(), &["-o", output, "-e", "trace=fsync,fdatasync,rename,unlink,openat"]);
     assert!(ended.status.success(), "{ended:?}");
     let trace = fs::read_to_string(trace).expect("strace wrote it");
     assert_eq!(order_of_syncs(&calls(&trace)), Ok(()), "{trace}");
+    // All of it was read back in between.
+    let begin = trace.rfind("/checkpoints/pieces>) = 0").expect("the pieces' names were synced");
+    let end = trace.find(".manifest\") = 0").expect("the manifest was renamed");
+    let newest = &Store::of(dir.path()).list().expect("it can be listed")[0];
+    for piece in named(dir.path(), newest) {
+        let piece = piece.to_str().expect("a path of text");
+        assert!(trace[begin..end].contains(&format!("{piece}\", O_RDONLY")), "{piece} was not read back: {trace}");
+    }
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn a_checkpoint_is_made_within_its_budget() {
     drop(market);
     let dir = data_dir();
     let store = Store::of(dir.path());
-    let budget = Limits { memory_bytes: BUDGET, min_free_bytes: 0 };
+    let budget = Limits { memory_bytes: BUDGET, share_percent: 100, min_free_bytes: 0 };
     let made_of = |to: Tail, limits| {
         let before = MEMORY.current_usage();
         MEMORY.reset_peak_usage();

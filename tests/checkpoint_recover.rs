@@ -5,16 +5,18 @@
 mod checkpoint;
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use checkpoint::*;
 use doorbuster::domain::image::{StateHash, state_hash};
-use doorbuster::persist::checkpoint::{Checkpointer, Error, Pace, Store, Told, recover};
+use doorbuster::ids::Seq;
+use doorbuster::persist::checkpoint::{Checkpointer, Error, Making, Pace, Store, Told, recover};
 use doorbuster::persist::memory::{MemoryDisk, MemoryJournal};
-use doorbuster::persist::{self, Journal, Tail};
+use doorbuster::persist::{self, Journal, Read, Tail};
 
 /// A market with its journal, and a checkpoint each at a third and at two thirds of it.
 struct Scene {
@@ -148,6 +150,71 @@ fn what_is_damaged_is_made_good_by_the_next_checkpoint_and_never_kept_for_the_on
     let kept: Vec<u64> = scene.store.list().expect("it can be listed").iter().map(|listed| listed.seq.0).collect();
     assert_eq!(kept, [to.seq.0, older.seq.0]);
     assert_eq!(scene.recovers(), (to, vec![]));
+    // Where none holds it is made from the beginning, and none of them stays.
+    piece_files(scene.data()).iter().for_each(|file| flip(file));
+    let made = make(&scene.store, &scene.journal, scene.tails[scene.tails.len() - 2], PLENTY).expect("there is room");
+    assert_eq!((made.from, made.passed_over.len()), (Tail::START, 2), "{made:?}");
+    assert_eq!(scene.store.list().expect("it can be listed").len(), 1);
+    assert_eq!(scene.recovers(), (made.tail, vec![]));
+}
+
+#[test]
+fn a_checkpoint_of_a_state_that_never_was_is_passed_over() {
+    let scene = Scene::set(29);
+    let [older, newer] = scene.at;
+    // The older state under the newer one's place in the journal, sealed as if it were so.
+    let [path_of_older, path_of_newer] = [0, 1].map(|place| manifests(scene.data())[place].clone());
+    let mut forged = fs::read(path_of_older).expect("it is there");
+    forged[4..12].copy_from_slice(&newer.seq.0.to_be_bytes());
+    forged[12..44].copy_from_slice(&newer.hash.0);
+    let body = forged.len() - 32;
+    let seal = *blake3::hash(&forged[..body]).as_bytes();
+    forged[body..].copy_from_slice(&seal);
+    fs::write(path_of_newer, forged).expect("it can be written");
+    let (from, passed_over) = scene.recovers();
+    assert_eq!(from, older);
+    assert!(passed_over[0].contains("cannot follow"), "{passed_over:?}");
+    // What is made from it does not fit either, so it is made from the older one.
+    let made = make(&scene.store, &scene.journal, scene.tails[scene.tails.len() - 1], LITTLE).expect("there is room");
+    assert_eq!((made.from, made.passed_over.len()), (older, 1), "{made:?}");
+    assert_eq!(scene.recovers(), (made.tail, vec![]));
+}
+
+/// A journal that asks to stop as its `at`-th record is read, and counts those that are read all the same.
+struct Stops<'a> {
+    journal: &'a MemoryJournal,
+    stop: AtomicBool,
+    at: u64,
+    read: AtomicU64,
+}
+
+impl Read for Stops<'_> {
+    fn read(
+        &self,
+        from: Seq,
+        each: &mut (dyn FnMut(Seq, &[u8]) -> Result<ControlFlow<()>, persist::Error> + '_),
+    ) -> Result<(), persist::Error> {
+        self.journal.read(from, &mut |seq, bytes| {
+            let read = self.read.fetch_add(1, Ordering::Relaxed) + 1;
+            self.stop.fetch_or(read == self.at, Ordering::Relaxed);
+            each(seq, bytes)
+        })
+    }
+}
+
+#[test]
+fn it_stops_at_the_next_record_and_what_stood_stands() {
+    let scene = Scene::set(30);
+    let to = scene.tails[scene.tails.len() - 1];
+    for at in [1, 2, 5, 9, 20, 30] {
+        let (stop, read) = (AtomicBool::new(false), AtomicU64::new(0));
+        let journal = Stops { journal: &scene.journal, stop, at, read };
+        let made = Making::new(&scene.store, &journal, LITTLE, &journal.stop).run(to);
+        assert!(matches!(made, Err(Error::Stopped)), "at {at}: {made:?}");
+        // One more may have been on its way.
+        assert!(journal.read.load(Ordering::Relaxed) <= at + 1, "at {at}");
+        assert_eq!(scene.recovers(), (scene.at[1], vec![]));
+    }
 }
 
 #[test]
@@ -240,7 +307,7 @@ fn a_damaged_journal_is_not_hidden_by_a_checkpoint() {
 fn a_checkpoint_is_made_only_where_a_record_ends() {
     let scene = Scene::set(27);
     let last = *scene.tails.last().expect("there are records");
-    for wrong in [Tail { seq: doorbuster::ids::Seq(last.seq.0 + 5), ..last }, Tail { seq: last.seq, ..scene.at[0] }] {
+    for wrong in [Tail { seq: Seq(last.seq.0 + 5), ..last }, Tail { seq: last.seq, ..scene.at[0] }] {
         let refused = make(&scene.store, &scene.journal, wrong, PLENTY).expect_err("there is no such tail");
         assert!(matches!(refused, Error::NotReached { .. }), "{refused}");
     }
@@ -284,6 +351,13 @@ fn the_thread_follows_what_may_be_folded_and_stops_at_once() {
         assert_eq!(made.tail, tails[records - 1]);
         assert_eq!(made.state, state_hash(&fold(&market.entries, events(made.tail))));
     }
+    // Fields of a thread's stat stand after its name in parentheses; its niceness is the 17th of them.
+    let threads = fs::read_dir("/proc/self/task").expect("Linux tells").map(|entry| entry.expect("an entry").path());
+    let stat =
+        threads.filter_map(|path| fs::read_to_string(path.join("stat")).ok()).find(|s| s.contains("(checkpoint)"));
+    let stat = stat.expect("the thread has a name");
+    let niceness = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(16));
+    assert_eq!(niceness, Some("19"), "{stat}");
     let begun = Instant::now();
     thread.stop();
     assert!(begun.elapsed() < Duration::from_secs(1), "it sleeps, and wakes to stop");

@@ -31,6 +31,9 @@ const STORAGE_LOOK_EVERY: Duration = Duration::from_secs(1);
 /// whole. Some one and a half million orders.
 const CHECKPOINT_MEMORY_BYTES: u64 = 256 << 20;
 
+/// How much of one core may go into checkpoints while one is made.
+const CHECKPOINT_SHARE_PERCENT: u32 = 25;
+
 /// Why a process did not come up.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -120,7 +123,11 @@ pub fn make_checkpoints<R: persist::Read + Send + 'static>(
     newest: Tail,
     may_fold_to: impl Fn() -> Tail + Send + 'static,
 ) -> Result<Checkpointer, Error> {
-    let limits = Limits { memory_bytes: CHECKPOINT_MEMORY_BYTES, min_free_bytes: config.journal.min_free_bytes };
+    let limits = Limits {
+        memory_bytes: CHECKPOINT_MEMORY_BYTES,
+        share_percent: CHECKPOINT_SHARE_PERCENT,
+        min_free_bytes: config.journal.min_free_bytes,
+    };
     let store = Store::of(&config.data_dir);
     let checkpointer =
         Checkpointer::spawn(store, journal, limits, Pace::default(), newest, may_fold_to, |told| match told {

@@ -309,13 +309,13 @@ pub fn events(tail: Tail) -> usize {
     usize::try_from(tail.seq.0).expect("below a usize")
 }
 
-pub const PLENTY: Limits = Limits { memory_bytes: u64::MAX, min_free_bytes: 0 };
+pub const PLENTY: Limits = Limits { memory_bytes: u64::MAX, share_percent: 100, min_free_bytes: 0 };
 /// Not enough for anything: each activity has a pass of its own.
-pub const LITTLE: Limits = Limits { memory_bytes: 0, min_free_bytes: 0 };
+pub const LITTLE: Limits = Limits { memory_bytes: 0, share_percent: 100, min_free_bytes: 0 };
 
 /// Makes the checkpoint at `to`.
 pub fn make<R: Read>(store: &Store, journal: &R, to: Tail, limits: Limits) -> Result<Made, Error> {
-    Making { store, journal, limits, stop: &AtomicBool::new(false) }.run(to)
+    Making::new(store, journal, limits, &AtomicBool::new(false)).run(to)
 }
 
 /// The manifests in a data directory, the oldest first.

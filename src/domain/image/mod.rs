@@ -35,8 +35,8 @@ use crate::ids::ShardId;
 
 /// The version that this program writes, and the only one it knows.
 pub const VERSION: u8 = 1;
-/// No piece is larger. One is closed after the row that takes it past [`PIECE_BYTES_CLOSE`], and the largest row is one
-/// of orders, which ends after the order that takes it past [`ROW_BYTES_CLOSE`].
+/// No piece is larger. One is closed after the row that takes it past 1 MiB, and the largest row is one of orders, which
+/// ends after the order that takes it past 2 MiB.
 pub const PIECE_BYTES_MAX: usize = 4 << 20;
 /// Orders in a piece of their own.
 pub const PIECE_ORDERS: u32 = 16_384;

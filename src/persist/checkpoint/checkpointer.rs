@@ -141,7 +141,7 @@ impl<R: Read> Work<R> {
             return Ok(None);
         }
         let Self { store, journal, limits, stop, .. } = self;
-        let made = Making { store, journal, limits: *limits, stop }.run(to)?;
+        let made = Making::new(store, journal, *limits, stop).run(to)?;
         self.newest = made.tail;
         Ok(Some(made))
     }

@@ -4,6 +4,8 @@
 use std::cell::Cell;
 use std::ops::{ControlFlow, RangeInclusive};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::error::Error;
 use super::manifest::{Manifest, PieceEntry};
@@ -16,12 +18,19 @@ use crate::ids::{Seq, ShardId};
 use crate::persist::journal::Each;
 use crate::persist::{self, Read, Tail, free_bytes, journal_bytes, replay};
 
+/// A pause comes after so much work at the earliest: a sleep is never shorter than the timer's grain.
+const WORK_MIN: Duration = Duration::from_millis(1);
+/// No pause is longer, so that a stop waits for none.
+const PAUSE_MAX: Duration = Duration::from_millis(50);
+
 /// How much the making of a checkpoint may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// What of the state may be in memory at a time, or one activity where that is more. Beside it stand a piece of at
     /// most 4 MiB, and the ledger: some hundred bytes for each activity that was ever defined.
     pub memory_bytes: u64,
+    /// Which share of the time it may work, in percent; for the rest of it the thread sleeps.
+    pub share_percent: u32,
     /// What must stay free on the disk beside as much as the journal takes: below that, new orders are refused.
     pub min_free_bytes: u64,
 }
@@ -30,13 +39,15 @@ pub struct Limits {
 #[derive(Debug)]
 pub struct Making<'a, R> {
     /// Where it goes.
-    pub store: &'a Store,
+    store: &'a Store,
     /// What it is made of.
-    pub journal: &'a R,
+    journal: &'a R,
     /// How much it may take.
-    pub limits: Limits,
-    /// Looked at between slices; the making ends with [`Error::Stopped`] once it is set.
-    pub stop: &'a AtomicBool,
+    limits: Limits,
+    /// Looked at between slices: it ends with [`Error::Stopped`] once this is set.
+    stop: &'a AtomicBool,
+    /// Since when it has worked without a pause.
+    since: Cell<Instant>,
 }
 
 /// A checkpoint that was made.
@@ -60,7 +71,12 @@ pub struct Made {
     pub passes: usize,
 }
 
-impl<R: Read> Making<'_, R> {
+impl<'a, R: Read> Making<'a, R> {
+    /// Nothing is done yet.
+    pub fn new(store: &'a Store, journal: &'a R, limits: Limits, stop: &'a AtomicBool) -> Self {
+        Self { store, journal, limits, stop, since: Cell::new(Instant::now()) }
+    }
+
     /// Makes the checkpoint at `to`, where one of the journal's durable records ends, from the newest one before that
     /// holds. On `Ok` it survives a power cut, and the newest two that hold are kept; on an error, and wherever it is cut
     /// short, those before stand as they were.
@@ -174,8 +190,10 @@ impl<R: Read> Making<'_, R> {
     }
 
     fn replay(&self, from: Tail, to: Tail, each: impl FnMut(Seq, Entry)) -> Result<(), Error> {
-        let reached = replay(&Stoppable { journal: self.journal, stop: self.stop }, from, to.seq, each)?;
+        let reached = replay(&Paced(self), from, to.seq, each);
+        // A journal that seemed to end is not told of.
         self.go_on()?;
+        let reached = reached?;
         if reached == to { Ok(()) } else { Err(Error::NotReached { wanted: to.seq, reached: reached.seq }) }
     }
 
@@ -237,21 +255,26 @@ impl<R: Read> Making<'_, R> {
         if free >= kept { Ok(()) } else { Err(Error::NoRoom { free, kept }) }
     }
 
+    /// Called every few milliseconds of work: pauses as the share demands, and says whether to stop.
     fn go_on(&self) -> Result<(), Error> {
+        let worked = self.since.get().elapsed();
+        let share = self.limits.share_percent.clamp(1, 100);
+        if worked >= WORK_MIN && share < 100 {
+            thread::sleep((worked * (100 - share) / share).min(PAUSE_MAX));
+            self.since.set(Instant::now());
+        }
         if self.stop.load(Ordering::Relaxed) { Err(Error::Stopped) } else { Ok(()) }
     }
 }
 
-/// A journal that seems to end when it is to stop.
-struct Stoppable<'a, R> {
-    journal: &'a R,
-    stop: &'a AtomicBool,
-}
+/// The journal of a making, read with its pauses; it seems to end when the making is to stop.
+struct Paced<'a, R>(&'a Making<'a, R>);
 
-impl<R: Read> Read for Stoppable<'_, R> {
+impl<R: Read> Read for Paced<'_, R> {
     fn read(&self, from: Seq, each: &mut Each<'_>) -> Result<(), persist::Error> {
-        self.journal.read(from, &mut |seq, bytes| {
-            if self.stop.load(Ordering::Relaxed) { Ok(ControlFlow::Break(())) } else { each(seq, bytes) }
+        self.0.journal.read(from, &mut |seq, bytes| match self.0.go_on() {
+            Ok(()) => each(seq, bytes),
+            Err(_) => Ok(ControlFlow::Break(())),
         })
     }
 }
