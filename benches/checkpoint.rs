@@ -209,10 +209,8 @@ fn hot_path<J: Journal>(journal: &J) {
         let (stop, made) = (AtomicBool::new(false), AtomicU64::new(0));
         thread::scope(|scope| {
             scope.spawn(|| {
-                let number = |name: &str| std::env::var(name).ok().and_then(|n| n.parse::<u32>().ok());
-                setpriority_process(None, i32::try_from(number("NICE").unwrap_or(0)).expect("small")).expect("nice");
-                let limits =
-                    Limits { memory_bytes: 256 << 20, share_percent: number("SHARE").unwrap_or(25), min_free_bytes: 0 };
+                setpriority_process(None, 10).expect("anybody may be nice");
+                let limits = Limits { memory_bytes: 256 << 20, share_percent: 25, min_free_bytes: 0 };
                 while let Ok(_made) = Making::new(&store, &reader, limits, &stop).run(to) {
                     made.fetch_add(1, Ordering::Relaxed);
                     // All of it is written again.

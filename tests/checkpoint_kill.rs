@@ -123,7 +123,7 @@ fn a_kill_at_any_system_call_leaves_the_checkpoint_before_and_what_the_next_run_
             assert!(contents(&dir.path().join("checkpoints")) == whole, "{call} {nth}: the next run clears the rest");
         }
     }
-    assert!(kills > 25 && seen[0] > 10 && seen[1] > 5, "{kills} kills, {seen:?}");
+    assert!(kills > 20 && seen[0] > 8 && seen[1] > 5, "{kills} kills, {seen:?}");
     println!("killed at {kills} system calls: {seen:?} before and after the new one stood");
 }
 
@@ -141,7 +141,7 @@ fn calls(trace: &str) -> Vec<(&str, &str)> {
 
 /// Whether everything is durable before what rests on it.
 fn order_of_syncs(calls: &[(&str, &str)]) -> Result<(), String> {
-    let is_sync = |call: &str| call == "fsync";
+    let is_sync = |call: &str| call == "fsync" || call == "fdatasync";
     let first =
         |from: usize, wanted: &dyn Fn(&(&str, &str)) -> bool| calls[from..].iter().position(wanted).map(|at| from + at);
     for (at, (call, path)) in calls.iter().enumerate().filter(|(_, (call, _))| *call == "rename") {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::persist::Error;
 
 /// What is written at once before it is synced. A sync of the journal that comes in between waits for no more than this.
-const SLICE_BYTES: usize = 1 << 20;
+const SLICE_BYTES: usize = 256 << 10;
 
 /// What files in the making end in.
 pub(super) const PARTIAL: &str = "partial";
@@ -26,9 +26,9 @@ pub(super) fn write_whole<E: From<Error>>(
     let mut file = File::create(&unfinished).map_err(Error::io("making", &unfinished))?;
     for slice in bytes.chunks(SLICE_BYTES) {
         go_on()?;
+        // The file's new length is synced with its data.
         file.write_all(slice).and_then(|()| file.sync_data()).map_err(Error::io("writing", &unfinished))?;
     }
-    file.sync_all().map_err(Error::io("syncing", &unfinished))?;
     fs::rename(&unfinished, path).map_err(Error::io("renaming", &unfinished))?;
     Ok(())
 }
