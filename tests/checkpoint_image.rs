@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::convert::Infallible;
 
 use checkpoint::*;
-use doorbuster::domain::event::{Entry, Event, OrderPlaced};
+use doorbuster::domain::event::{ActivityRetired, Entry, Event, OrderPlaced};
 use doorbuster::domain::image::{
     Decoder, Encoder, Fault, PIECE_BYTES_MAX, PIECE_ORDERS, PieceHash, StateHash, encode, state_hash,
 };
@@ -142,13 +142,37 @@ fn what_is_damaged_is_refused_or_at_least_whole() {
             let unfit = rest.map(|(seq, entry)| sales.take(Seq(seq), entry)).find_map(Result::err);
             let why = unfit.map_or(String::new(), |unfit| unfit.why);
             assert!(!why.contains("out of bounds") && !why.contains("overflow"), "{why}");
-            // It can be written down and asked, too.
-            assert_eq!(state_hash(&sales), state_hash(&sales.clone()));
-            assert_same_deadlines(&sales, &sales);
-            sales.iter().for_each(|sale| drop(sale.counts()));
+            assert_goes_together(&sales);
         }
     }
     assert!(refused > 1_000 && taken > 200, "both came: {refused} refused, {taken} taken");
+}
+
+/// It can be written down and asked, and what it says is of itself.
+fn assert_goes_together(sales: &Sales) {
+    assert_eq!(state_hash(sales), state_hash(&sales.clone()));
+    assert_same_deadlines(sales, sales);
+    for sale in sales.iter() {
+        drop(sale.counts());
+        assert!(sale.orders_from(1).all(|order| order.slots.is_well_formed()), "what is read is a set of slots");
+        assert!(sales.parts(sale.activity_id()).any(|part| part.shard() == sale.shard()), "a shard is a part");
+    }
+}
+
+#[test]
+fn any_single_byte_that_is_another_is_refused_or_at_least_whole() {
+    let image = pieces(&Market::after(207, 60).sales);
+    for at in 0..image.len() {
+        for place in 0..image[at].len() {
+            for byte in [0, 1, 0x7f, 0xff, image[at][place] ^ 1] {
+                let mut damaged = image.clone();
+                damaged[at][place] = byte;
+                if let Ok(sales) = decode(&damaged) {
+                    assert_goes_together(&sales);
+                }
+            }
+        }
+    }
 }
 
 fn mutate(bytes: &mut Vec<u8>, dice: &mut Dice) {
@@ -220,10 +244,31 @@ fn full_pieces_of_orders_keep_their_bytes_and_an_order_takes_few() {
     let bytes: usize = before.iter().map(Vec::len).sum();
     let an_order = bytes / market.entries.len();
     assert!(an_order <= 40, "{an_order} bytes an order");
+    let mut swapped = before.clone();
+    swapped.swap(0, 1);
+    assert!(matches!(decode(&swapped), Err(Fault::Senseless(_))), "orders come in their order");
     place_orders(&mut market, shard, 3 * PIECE_ORDERS + 78..=4 * PIECE_ORDERS + 1, "");
     let after: HashSet<Vec<u8>> = pieces(&market.sales).into_iter().collect();
     let kept = before.iter().filter(|piece| after.contains(*piece)).count();
     assert_eq!((before.len(), kept), (3 + 3, 3 + 2), "all but the one with the last few orders");
+}
+
+#[test]
+fn what_left_long_ago_keeps_its_pieces() {
+    let mut market = Market::new(3);
+    let leave = |market: &mut Market, activities: u32| {
+        for _ in 0..activities {
+            let home = market.define_with(1, 1, 1);
+            market.take(home, Event::ActivityRetired(ActivityRetired { orders: 0 }));
+        }
+    };
+    leave(&mut market, 256);
+    let before = pieces(&market.sales);
+    leave(&mut market, 40);
+    let after = pieces(&market.sales);
+    assert_eq!((before.len(), after.len()), (2, 3));
+    assert!(after[0] == before[0], "256 that left share a piece for good, whatever their ids");
+    assert!(decode(&after).expect("it was just written") == market.sales);
 }
 
 #[test]

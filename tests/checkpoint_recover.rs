@@ -239,6 +239,7 @@ fn two_are_kept_with_their_pieces_and_nothing_else() {
         assert_eq!(scene.recovers().0.seq, listed[1].seq);
         fs::write(newest, bytes).expect("it can be written");
     }
+    assert!(!checkpoints.join("00000000000000000009.manifest.partial").exists());
     assert!(checkpoints.join("notes.txt").exists(), "what is not ours is left alone");
 }
 
