@@ -7,14 +7,17 @@ use std::path::Path;
 use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 
 use self::acks::Acks;
+use self::checkpoints::Checkpoints;
 use super::exit;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::domain::audit::{Auditor, Finding, Id, Keep, Report};
 use crate::ids::{Seq, UnixMillis};
+use crate::persist::checkpoint::Store;
 use crate::persist::{self, DataDirLock, Tail};
 
 mod acks;
+mod checkpoints;
 
 /// Every invariant in words. Those of what this version does not have yet find nothing to check.
 const TOLD: [(Id, &str); 26] = [
@@ -96,14 +99,17 @@ pub fn audit(config: &Config, acks_file: Option<&Path>) -> anyhow::Result<Report
     // An order that somebody was told of may be of an activity that has left.
     let keep = if acks.is_some() { Keep::All } else { Keep::Standing };
     let mut auditor = Auditor::new(keep);
+    let mut checkpoints = Checkpoints::list(&Store::of(&config.data_dir), &copy);
     let mut events = 0;
     let read = persist::replay(&copy, Tail::START, Seq(u64::MAX), |seq, entry| {
         events += 1;
         auditor.observe(seq, &entry);
+        checkpoints.observe(seq, &entry);
     });
     let orders = acks.map(|acks| acks.look_for(&auditor));
     let mut report = auditor.finish();
     report.held(Id::J4, 1);
+    checkpoints.report(&mut report);
     match read {
         Ok(_) => {
             report.held(Id::J2, events);

@@ -8,7 +8,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::web::Data;
 
@@ -20,11 +20,19 @@ use crate::domain::event::Author;
 use crate::domain::{Sales, Unfit};
 use crate::http::{Bound, State, Verifier, bind};
 use crate::ids::{Seq, UnixMillis};
+use crate::persist::checkpoint::{self, Checkpointer, Limits, Pace, Recovered, Store, Told};
 use crate::persist::{self, DurableGroup, Journal, Observe, Options, Tail, Writer, free_bytes, unsealed_bytes};
 use crate::telemetry::Metrics;
 
 /// How often the disk's free space is looked at.
 const STORAGE_LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What of the state the making of a checkpoint may hold in memory at a time; an activity that is larger by itself is held
+/// whole. Some one and a half million orders.
+const CHECKPOINT_MEMORY_BYTES: u64 = 256 << 20;
+
+/// How much of one core may go into checkpoints while one is made.
+const CHECKPOINT_SHARE_PERCENT: u32 = 25;
 
 /// Why a process did not come up.
 #[derive(Debug, thiserror::Error)]
@@ -80,7 +88,78 @@ impl Front {
     }
 }
 
-/// Folds a journal into the state of every shard.
+/// Folds a journal into the state of every shard, from the newest checkpoint on that can be used. Which one that is, and
+/// what is wrong with newer ones, is logged.
+///
+/// # Errors
+/// As [`recover`]: no fault of a checkpoint is one.
+pub fn recover_from<R: persist::Read + ?Sized>(data_dir: &Path, journal: &R) -> Result<Recovered, Error> {
+    let begun = Instant::now();
+    let recovered = checkpoint::recover(&Store::of(data_dir), journal).map_err(|failed| match failed {
+        checkpoint::Failed::Journal(error) => Error::Journal(error),
+        checkpoint::Failed::Unfit(unfit) => Error::Unfit(unfit),
+    })?;
+    for passed_over in &recovered.passed_over {
+        tracing::warn!("{passed_over}; an older state and more of the journal do instead");
+    }
+    let (from, tail) = (recovered.from.seq, recovered.tail.seq);
+    tracing::info!(
+        checkpoint = %from,
+        replayed = tail.0 - from.0,
+        events = %tail,
+        took_ms = millis(begun.elapsed()),
+        "recovered"
+    );
+    Ok(recovered)
+}
+
+/// Starts making checkpoints in the background: see [`Checkpointer::spawn`].
+///
+/// # Errors
+/// [`Error::Journal`] where the thread cannot be started.
+pub fn make_checkpoints<R: persist::Read + Send + 'static>(
+    config: &Config,
+    journal: R,
+    newest: Tail,
+    may_fold_to: impl Fn() -> Tail + Send + 'static,
+) -> Result<Checkpointer, Error> {
+    let limits = Limits {
+        memory_bytes: CHECKPOINT_MEMORY_BYTES,
+        share_percent: CHECKPOINT_SHARE_PERCENT,
+        min_free_bytes: config.journal.min_free_bytes,
+    };
+    let store = Store::of(&config.data_dir);
+    let checkpointer =
+        Checkpointer::spawn(store, journal, limits, Pace::default(), newest, may_fold_to, |told| match told {
+            Told::Made { made, took } => {
+                for passed_over in &made.passed_over {
+                    tracing::warn!("{passed_over}");
+                }
+                let (pieces, new_pieces) = made.pieces;
+                tracing::info!(
+                    event = %made.tail.seq,
+                    from = %made.from.seq,
+                    orders = made.orders,
+                    pieces,
+                    new_pieces,
+                    written_bytes = made.written_bytes,
+                    passes = made.passes,
+                    took_ms = millis(took),
+                    "checkpoint"
+                );
+            }
+            Told::Failed(error) => {
+                tracing::warn!(%error, "no checkpoint was made; the one before stands, and it is tried again");
+            }
+        })?;
+    Ok(checkpointer)
+}
+
+fn millis(took: Duration) -> u64 {
+    u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Folds a journal into the state of every shard, from its beginning.
 ///
 /// # Errors
 /// [`Error::Journal`] for a record that does not hold, [`Error::Unfit`] for an event that cannot be.

@@ -13,13 +13,15 @@ use super::signals::Signals;
 use crate::clock::Clock;
 use crate::config::{self, Config, LogFormat};
 use crate::ids::UnixMillis;
-use crate::persist::{self, DataDirLock, Generations, Journal, JournalReader};
+use crate::persist::{self, DataDirLock, Generations, Journal, JournalReader, Tail};
 use crate::telemetry::log_to_stderr;
 
 /// Descriptors kept for everything but connections: the journal, listeners, pollers, logs, the catalogue.
 const OWN_DESCRIPTORS: usize = 256;
 /// How often it is looked whether generations are sealed.
 const SEAL_LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Below so many events since the last checkpoint the journal is read as fast as another one would be.
+const CHECKPOINT_EVENTS_MIN: u64 = 100_000;
 /// How long a failed process may take to say why before it ends without words.
 const LAST_WORDS_WAIT: Duration = Duration::from_secs(1);
 
@@ -84,7 +86,7 @@ async fn serve(config: &Config, started: UnixMillis) -> Result<(), Error> {
     let generations = Generations { max_bytes: config.journal.generation_max_bytes, ..Generations::default() };
     let opening = actix_web::web::block(move || {
         let journal = persist::open(&data_dir, &generations)?;
-        let recovered = process::recover(&journal)?;
+        let recovered = process::recover_from(&data_dir, &journal)?;
         Ok::<_, Error>((journal, recovered))
     });
     let opened = tokio::select! {
@@ -97,10 +99,22 @@ async fn serve(config: &Config, started: UnixMillis) -> Result<(), Error> {
     };
     let (journal, recovered) = opened?;
     actix::spawn(tell_of_seal_trouble(journal.reader()));
-    let clock = process::clock(recovered.last_at_ms());
-    let process = Process::open(config, &front.state, journal, recovered, clock, stop_at_once).await?;
+    let (reader, found) = (journal.reader(), recovered.tail);
+    let newest = recovered.from;
+    let clock = process::clock(recovered.sales.last_at_ms());
+    let process = Process::open(config, &front.state, journal, recovered.sales, clock, stop_at_once).await?;
     let took_ms = process.clock.now_ms().0.saturating_sub(started.0);
     tracing::info!(activities = process.house.router.count(), took_ms, "ready");
+    let is_worth_it = found.seq.0 - newest.seq.0 >= CHECKPOINT_EVENTS_MIN;
+    let sealed = reader.clone();
+    let may_fold_to = move || match sealed.sealed_tail() {
+        Ok(sealed) if sealed.seq > found.seq => sealed,
+        // What a start had to replay, the next need not.
+        Ok(_) if is_worth_it => found,
+        // Closed: the process is stopping.
+        Ok(_) | Err(_) => Tail::START,
+    };
+    let checkpointer = process::make_checkpoints(config, reader, newest, may_fold_to)?;
 
     let asked_politely = tokio::select! {
         asked_politely = signals.next() => asked_politely,
@@ -118,6 +132,8 @@ async fn serve(config: &Config, started: UnixMillis) -> Result<(), Error> {
     drain.stop().await;
     // They have ended because they were told to; what they would say is said already.
     let _ended = listeners.await;
+    // It reads the journal, which is closed next.
+    checkpointer.stop();
     let tail = process.close().map_err(Error::Close)?;
     tracing::info!(events = %tail.seq, "stopped; everything is durable");
     Ok(())

@@ -8,7 +8,9 @@ use std::collections::{BTreeSet, VecDeque};
 use super::orders::Orders;
 use crate::ids::UnixMillis;
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// An index of the orders: which of its two places an order stands in depends on what came before, and what it answers
+/// does not. So it is not compared; see [`Sale`](super::Sale)'s equality.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Deadlines {
     queue: VecDeque<u32>,
     newest: UnixMillis,

@@ -17,6 +17,7 @@ pub mod definition;
 pub mod event;
 pub mod expire;
 pub mod found;
+pub mod image;
 mod merge;
 mod moves;
 pub mod order;

@@ -37,6 +37,11 @@ impl Slots {
         if count == 0 { Self::default() } else { Self(smallvec![SlotRange { first, count }]) }
     }
 
+    /// Those ranges, where they are [well formed](Self::is_well_formed).
+    pub(super) fn of(ranges: SmallVec<[SlotRange; 1]>) -> Option<Self> {
+        Some(Self(ranges)).filter(Self::is_well_formed)
+    }
+
     /// How many slots.
     #[must_use]
     pub fn count(&self) -> u32 {
@@ -131,6 +136,20 @@ impl FreeSlots {
     pub fn highest_within(&self, count: u32, ranges_max: usize) -> Slots {
         let room: u32 = self.ranges().rev().take(ranges_max).map(|range| range.count).sum();
         self.highest(count.min(room)).expect("no more than is free is asked for")
+    }
+
+    /// Puts a range above all others in; `false`, and nothing is done, where it is not above them, touches the highest or
+    /// is no range at all.
+    pub(super) fn push_above(&mut self, range: SlotRange) -> bool {
+        let lowest = self.first_by_last.last_key_value().map_or(1, |(&last, _)| u64::from(last) + 2);
+        let fits = u64::from(range.first) >= lowest
+            && range.count > 0
+            && u64::from(range.first) + u64::from(range.count) <= 1 << 32;
+        if fits {
+            self.count += range.count;
+            self.first_by_last.insert(range.last(), range.first);
+        }
+        fits
     }
 
     /// Takes `slots` out.

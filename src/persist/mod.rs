@@ -9,6 +9,7 @@
 //!
 //! Nothing here decides or folds: [`replay`] hands the entries on, in order, each checked (J1, J2, J7).
 
+pub mod checkpoint;
 mod disk;
 mod encode;
 mod error;
