@@ -8,14 +8,16 @@ ARGS ?=
 # What `make crash` runs: round n has the seed SEED + n.
 SEED ?= 1
 ROUNDS ?= 20
+# What `make interleavings` runs: seeds from SEED on, so many.
+COUNT ?= 100000
 # Programs that tests need beside Rust's; SKIP=strace does without.
 SKIP ?=
 export SKIP
 
-.PHONY: help demo test verify bench crash tools fetch needs
+.PHONY: help demo test verify bench crash interleavings tools fetch needs
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: fetch ## a crowd buys out a sale, then the audit; stays up for you to try (ARGS=--exit ends it)
 	$(CARGO) run --release --locked -- demo $(ARGS)
@@ -34,6 +36,9 @@ bench: fetch ## the figures that the README and the notes name
 
 crash: fetch needs ## kill -9 in mid-sale again and again, with audits (SEED=1 ROUNDS=20), and at every system call of a start
 	CRASH_SEED=$(SEED) CRASH_ROUNDS=$(ROUNDS) $(CARGO) test --release --locked --test crash --test strace -- --nocapture --test-threads=1
+
+interleavings: fetch ## shards under random orders of letters, requests and crashes (SEED=1 COUNT=100000)
+	SEED=$(SEED) COUNT=$(COUNT) $(CARGO) test --release --locked --lib interleavings -- --nocapture
 
 needs:
 	@scripts/need.sh strace

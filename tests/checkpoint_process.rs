@@ -35,7 +35,7 @@ fn write_journal(stage: &Stage) {
         };
         entries.push(doorbuster::domain::Entry { shard, event: Event::OrderPlaced(placed), ..first.clone() });
     }
-    let mut journal = persist::open(&stage.path("data")).expect("a new journal");
+    let mut journal = persist::open(&stage.path("data"), &persist::Generations::default()).expect("a new journal");
     append_to(&mut journal, &entries[..1], &mut Dice(1));
     for entries in entries[1..].chunks(1_000) {
         let mut record = persist::RecordBuilder::default();

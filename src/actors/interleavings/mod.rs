@@ -10,7 +10,7 @@ mod world;
 use random::Random;
 use world::{Tally, World};
 
-const COUNT: u64 = 1_500;
+const COUNT: u64 = 1_000;
 const STEPS: usize = 160;
 
 fn from_env(name: &str, default: u64) -> u64 {
@@ -59,7 +59,7 @@ fn no_interleaving_sells_twice_or_refuses_wrongly() {
 /// 64 units on 64 shards, and each of 64 users wants one: all are served, whichever shard they are of.
 #[test]
 fn as_many_users_as_units_are_all_served() {
-    for seed in 0..from_env("COUNT", 200).min(2_000) {
+    for seed in 0..from_env("COUNT", 100).min(1_000) {
         let mut world = World::fixed(Random::from(seed), 64, 64);
         (0..64).for_each(|user| world.place(user, 1));
         world.settle();
