@@ -28,7 +28,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Events that come after the last checkpoint: as a generation holds of them.
 const SINCE: u64 = 2_500_000;
 const RECORD_EVENTS: u64 = 1_000;
-const HOT_EVENTS: u32 = 80_000;
+const HOT_EVENTS: u32 = 200_000;
 const HOT_EVERY: Duration = Duration::from_micros(50);
 
 fn defined(shard: ShardId, stock: u32) -> Entry {
@@ -205,7 +205,7 @@ fn hot_path<J: Journal>(journal: &J) {
     let writer = Writer::<Late>::spawn(live, options).expect("a thread can be started");
     let (store, reader) = (Store::of(dir.path()), journal.reader());
     let to = journal.tail();
-    for _ in 0..3 {
+    for _ in 0..2 {
         println!("alone: middle, p99 {:?}", latencies(&writer.handle()));
         let (stop, made) = (AtomicBool::new(false), AtomicU64::new(0));
         thread::scope(|scope| {

@@ -17,8 +17,8 @@ use super::store::Store;
 use crate::persist::writer::panic_message;
 use crate::persist::{self, Read, Tail};
 
-/// A low priority, and not the lowest: at 19, on processors full of other work, the thread was not run for 100 ms and more
-/// with a lock of the file system in its hands, and the journal's sync waited for that.
+/// A low priority, and not the lowest: a thread that is hardly ever run may hold a lock of the file system all the while,
+/// and the journal's sync waits for that. See docs/adr/0010.
 const NICENESS: i32 = 10;
 
 /// When the checkpointer does what.

@@ -12,8 +12,8 @@ const SLICE_BYTES: usize = 256 << 10;
 /// What files in the making end in.
 pub(super) const PARTIAL: &str = "partial";
 
-/// Writes a file that is durable under its name when [`sync_dir`] has run over its directory. `go_on` is asked between
-/// slices; its error is returned, and leaves a partial file.
+/// Writes a file that is durable under its name when [`sync_dir`] has run over its directory. `go_on` is asked after
+/// each slice; its error is returned, and leaves a partial file.
 pub(super) fn write_whole<E: From<Error>>(
     path: &Path,
     bytes: &[u8],
@@ -25,9 +25,9 @@ pub(super) fn write_whole<E: From<Error>>(
     let unfinished = PathBuf::from(unfinished);
     let mut file = File::create(&unfinished).map_err(Error::io("making", &unfinished))?;
     for slice in bytes.chunks(SLICE_BYTES) {
-        go_on()?;
         // The file's new length is synced with its data.
         file.write_all(slice).and_then(|()| file.sync_data()).map_err(Error::io("writing", &unfinished))?;
+        go_on()?;
     }
     fs::rename(&unfinished, path).map_err(Error::io("renaming", &unfinished))?;
     Ok(())

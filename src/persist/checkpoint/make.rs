@@ -21,13 +21,17 @@ use crate::persist::{self, Read, Tail, free_bytes, replay, unsealed_bytes};
 /// A pause comes after so much work at the earliest: a sleep is never shorter than the timer's grain.
 const WORK_MIN: Duration = Duration::from_millis(1);
 /// No pause is longer, so that a stop waits for none.
-const PAUSE_MAX: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_millis(200);
+/// How much longer the pauses between syncs are: the journal's own syncs wait for these, while other work only takes
+/// processor time.
+const AFTER_A_SYNC: u32 = 12;
 
 /// How much the making of a checkpoint may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// What of the state may be in memory at a time, or one activity where that is more. Beside it stand a piece of at
-    /// most 4 MiB, and the ledger: some hundred bytes for each activity that was ever defined.
+    /// What of the state may be in memory at a time, or one activity where that is more; off by what one piece holds that
+    /// small activities share. Beside it stand pieces of at most 4 MiB, and the ledger: some hundred bytes for each
+    /// activity that was ever defined.
     pub memory_bytes: u64,
     /// Which share of the time it may work, in percent; for the rest of it the thread sleeps.
     pub share_percent: u32,
@@ -128,7 +132,7 @@ impl<'a, R: Read> Making<'a, R> {
             self.go_on()?;
             self.check_room(kept + piece.bytes.len() as u64)?;
             let entry = PieceEntry::of(&piece);
-            if self.store.put_piece(&entry, piece.bytes, || self.go_on())? {
+            if self.store.put_piece(&entry, piece.bytes, || self.pause(AFTER_A_SYNC))? {
                 new_pieces.set(new_pieces.get() + 1);
                 written_bytes.set(written_bytes.get() + u64::from(entry.bytes));
             }
@@ -257,10 +261,15 @@ impl<'a, R: Read> Making<'a, R> {
 
     /// Called every few milliseconds of work: pauses as the share demands, and says whether to stop.
     fn go_on(&self) -> Result<(), Error> {
+        self.pause(1)
+    }
+
+    /// Pauses `times` as long as after other work.
+    fn pause(&self, times: u32) -> Result<(), Error> {
         let worked = self.since.get().elapsed();
         let share = self.limits.share_percent.clamp(1, 100);
         if worked >= WORK_MIN && share < 100 {
-            thread::sleep((worked * (100 - share) / share).min(PAUSE_MAX));
+            thread::sleep((worked * (100 - share) / share * times).min(PAUSE_MAX));
             self.since.set(Instant::now());
         }
         if self.stop.load(Ordering::Relaxed) { Err(Error::Stopped) } else { Ok(()) }
