@@ -159,8 +159,9 @@ fn a_part_becomes_what_its_home_has_become() {
         });
         drop(parts.must(0, START, to(grown, 4)));
     };
-    // what the home did, and (paused, closed, version, SKUs that are news) of the event
-    let table: [(&[Step], (bool, bool, u64, usize)); 5] = [
+    /// Paused, closed, the version, and how many SKUs are news.
+    type Wanted = (bool, bool, u64, usize);
+    let table: [(&[Step], Wanted); 5] = [
         (&[pause], (true, false, 1, 0)),
         (&[close], (false, true, 1, 0)),
         (&[pause, close], (true, true, 1, 0)),
