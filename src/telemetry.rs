@@ -64,6 +64,10 @@ pub struct Metrics {
     pub refusals: Family<Code, Counter>,
     /// Free units of each SKU, as of the last scrape.
     pub sku_available: Family<SkuLabel, Gauge>,
+    /// Activities that there are.
+    pub activities: Gauge,
+    /// Those of them that have left memory.
+    pub activities_left: Gauge,
     /// Events made durable.
     pub journal_events: Counter,
     /// Records written: a record is one group.
@@ -91,6 +95,8 @@ impl Default for Metrics {
             orders_replayed: Counter::default(),
             refusals: Family::default(),
             sku_available: Family::default(),
+            activities: Gauge::default(),
+            activities_left: Gauge::default(),
             journal_events: Counter::default(),
             journal_records: Counter::default(),
             journal_bytes: Counter::default(),
@@ -107,6 +113,8 @@ impl Default for Metrics {
         r.register("orders_replayed", "Acceptances repeated by key", metrics.orders_replayed.clone());
         r.register("refusals", "Refusals and other problems by code", metrics.refusals.clone());
         r.register("sku_available", "Free units of a SKU", metrics.sku_available.clone());
+        r.register("activities", "Activities", metrics.activities.clone());
+        r.register("activities_left", "Activities that have left memory", metrics.activities_left.clone());
         r.register("journal_events", "Events made durable", metrics.journal_events.clone());
         r.register("journal_records", "Records (groups) made durable", metrics.journal_records.clone());
         r.register_with_unit("journal", "Bytes made durable", Unit::Bytes, metrics.journal_bytes.clone());

@@ -42,6 +42,11 @@ impl Unanimous {
         Arc::new(Self { left: AtomicUsize::new(usize::from(parts)), publish: Mutex::new(Some(publish)) })
     }
 
+    /// Whether it is durable everywhere.
+    pub(super) fn is_done(&self) -> bool {
+        self.left.load(Ordering::Acquire) == 0
+    }
+
     fn one_more(&self) {
         if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
             let publish = self.publish.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -56,6 +56,18 @@ pub enum Question {
     Sale,
     /// An operator's change.
     Change(Operation),
+    /// Whether nothing can happen in the shard any more, so long after the sale's end.
+    Settled {
+        /// How long after.
+        retain_ms: u64,
+    },
+    /// To the home: leave memory, with all parts, if here too nothing can happen any more.
+    Retire {
+        /// How long after the sale's end.
+        retain_ms: u64,
+        /// The orders that the other parts have.
+        orders: u64,
+    },
 }
 
 /// A page of an activity's orders, part after part.
@@ -107,6 +119,10 @@ pub enum Answer {
     Sale(Box<SaleView>),
     /// What an operator's change did.
     Changed(Box<Changed>),
+    /// Nothing can happen in the shard any more, which has so many orders; or something can.
+    Settled(Option<u64>),
+    /// The activity may leave: its last event is durable.
+    Retired,
     /// Nothing changed.
     Refused(Refused),
 }

@@ -25,6 +25,9 @@ use crate::faults::Fault;
 use crate::ids::{ActivityId, Seq, ShardId, SkuId};
 use crate::persist::Submission;
 
+/// Activities that are asked to leave memory in one go.
+const RETIRED_AT_ONCE: usize = 64;
+
 /// Where operators' changes are made. Cheap to clone; all clones are the same desk.
 #[derive(Clone)]
 pub struct Desk(Arc<Inner>);
@@ -154,6 +157,23 @@ impl Desk {
         let request = self.0.ledger.lock().await.request(by);
         let operation = Operation::Switch(SwitchSale { to, request });
         self.0.router.change(activity_id, operation).await
+    }
+
+    /// Lets activities leave memory that ended so long ago at least and in which nothing can happen any more; their orders
+    /// stay answerable, from the journal. A few at a time: the rest is for the next call. Gives how many left.
+    pub async fn retire_ended(&self, retain_ms: u64) -> usize {
+        let desk = self.clone();
+        to_the_end(async move {
+            let mut left = 0;
+            for activity_id in desk.0.router.settled(retain_ms, RETIRED_AT_ONCE) {
+                // No definition is on its way to it meanwhile.
+                let ledger = desk.0.ledger.lock().await;
+                let journal = ledger.nursery.as_ref().expect("the desk is opened with its nursery").journal().clone();
+                left += usize::from(desk.0.router.retire(activity_id, retain_ms, || journal.durable_seq()).await);
+            }
+            left
+        })
+        .await
     }
 
     /// Reads one activity afresh from the catalogue and applies what changed there.
@@ -291,6 +311,7 @@ impl Desk {
             sales.take(Seq(0), entry).expect("what founds an activity follows on itself");
         }
         let nursery = ledger.nursery.as_mut().expect("the desk is opened with its nursery");
+        let first = nursery.journal().durable_seq();
         let (reply, receiver) = oneshot::channel();
         // Each by itself: together they may be more than a record holds. A start carries on what a crash cuts.
         for entry in entries {
@@ -298,7 +319,7 @@ impl Desk {
         }
         let _stopped = nursery.journal().submit(Submission { entries: smallvec![], ack: Ack::Answer(reply, answer) });
         let answer = Asked::Later(receiver).answer().await;
-        sales.into_activities().for_each(|parts| nursery.start(parts));
+        sales.into_activities().for_each(|parts| nursery.start(parts, first));
         self.0.router.settle(put.activity_id).await;
         ledger.note_skus(put.activity_id, &after);
         answer

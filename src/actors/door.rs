@@ -31,6 +31,8 @@ pub(super) struct Card {
     pub version: u64,
     pub paused: bool,
     pub closed: bool,
+    /// The first instant at which no order is taken any more.
+    pub ended_at_ms: UnixMillis,
     /// The listed SKUs with the live counts of each one's free units.
     pub skus: Vec<(SkuId, Arc<Units>)>,
 }
@@ -59,7 +61,31 @@ impl Door {
         }
     }
 
-    /// Over how many parts the activity is spread.
+    /// The door of an activity that has left memory: it is over, and nothing is for sale behind it.
+    pub fn of_left(activity_id: ActivityId, definition: Arc<Definition>, version: u64) -> Self {
+        let ended_at_ms = definition.ends_at_ms;
+        let card = Card { definition, version, paused: false, closed: true, ended_at_ms, skus: Vec::new() };
+        Self {
+            activity_id,
+            card: ArcSwap::from_pointee(card),
+            units: RwLock::default(),
+            next_deadlines_ms: Box::default(),
+            refused: DoorRefusals::default(),
+        }
+    }
+
+    /// Whether the activity has left memory.
+    pub fn has_left(&self) -> bool {
+        self.next_deadlines_ms.is_empty()
+    }
+
+    /// Whether nothing can happen behind it any more, `retain_ms` after the end: so it seems from here.
+    pub fn seems_settled(&self, now_ms: UnixMillis, retain_ms: u64) -> bool {
+        let holds_nothing = || self.next_deadlines_ms.iter().all(|at| at.load(Ordering::SeqCst) == u64::MAX);
+        !self.has_left() && now_ms >= self.card().ended_at_ms.plus_ms(retain_ms) && holds_nothing()
+    }
+
+    /// Over how many parts the activity is spread, while it is in memory.
     pub fn parts(&self) -> u16 {
         u16::try_from(self.next_deadlines_ms.len()).expect("an activity has a u16 of parts")
     }
@@ -106,6 +132,7 @@ impl Card {
             version: home.version(),
             paused: home.is_paused(),
             closed: home.is_closed(),
+            ended_at_ms: home.ended_at_ms(),
             skus: listed.map(|(index, sku_id, _)| (sku_id.clone(), Arc::clone(&units[usize::from(index.0)]))).collect(),
         }
     }

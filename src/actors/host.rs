@@ -9,7 +9,7 @@ use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, SpawnHandle};
 use rustc_hash::FxHashMap;
 
 use super::ack::Ack;
-use super::ask::{Ask, Unavailable};
+use super::ask::{Answer, Ask, Reason, Refused, Unavailable};
 use super::letter::Letter;
 use super::readiness::Readiness;
 use super::shard::Shard;
@@ -61,6 +61,11 @@ pub(super) struct Shared {
 #[rtype(result = "()")]
 pub(super) struct MoveIn(pub Tenant);
 
+/// A shard has left memory, durably.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct MoveOut(pub ShardId);
+
 /// A letter for one of the host's shards.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -102,7 +107,7 @@ impl Host {
     /// Gives a shard a turn and carries out what it leaves.
     fn give_turn(&mut self, to: ShardId, act: impl FnOnce(&mut Shard, &mut Turn), ctx: &mut Context<Self>) {
         let mut turn = self.turn();
-        // A shard that has left answers nothing: what was asked of it is asked again where it went.
+        // A shard that has left has nothing to do any more.
         let Some(tenant) = self.tenants.get_mut(&to) else { return };
         act(&mut tenant.shard, &mut turn);
         for submission in turn.submissions.drain(..) {
@@ -171,10 +176,24 @@ impl Handler<MoveIn> for Host {
     }
 }
 
+impl Handler<MoveOut> for Host {
+    type Result = ();
+
+    fn handle(&mut self, MoveOut(id): MoveOut, _: &mut Context<Self>) {
+        // A host of its own ends by itself when nobody has its address any more.
+        self.tenants.remove(&id);
+    }
+}
+
 impl Handler<Ask> for Host {
     type Result = ();
 
     fn handle(&mut self, Ask { shard, question, reply }: Ask, ctx: &mut Context<Self>) {
+        if !self.tenants.contains_key(&shard) {
+            // It was on its way while the shard left; asked again, it finds the archive.
+            let refused = Refused { reason: Reason::Unavailable(Unavailable::Overloaded), at_ms: self.last_ms, shard };
+            return drop(reply.send(Answer::Refused(refused)));
+        }
         self.give_turn(shard, |shard, turn| shard.ask(question, reply, turn), ctx);
     }
 }

@@ -6,16 +6,18 @@ use std::sync::Arc;
 use actix::{Actor, Addr, Arbiter, ArbiterHandle};
 
 use super::ack::Ack;
+use super::archive::{Archive, History, Lies};
 use super::desk::Desk;
 use super::door::Door;
 use super::host::{Host, MoveIn, Shared, Siblings, Tenant};
 use super::readiness::Readiness;
 use super::roll_forward::roll_forward;
-use super::router::{Entrance, Router};
+use super::router::{Behind, Entrance, Router};
 use super::shard::Shard;
 use crate::clock::Clock;
+use crate::domain::sales::Retired;
 use crate::domain::{Sale, Sales};
-use crate::ids::ActivityId;
+use crate::ids::{ActivityId, Seq};
 use crate::persist::Handle;
 
 /// What a process's actors need.
@@ -26,6 +28,8 @@ pub struct Settings {
     pub clock: Clock,
     /// What `/readyz` tells.
     pub readiness: Readiness,
+    /// Reads the journal while it is written, for activities that have left memory.
+    pub history: History,
     /// Where the catalogue's files are.
     pub catalog_dir: PathBuf,
     /// Messages that may wait for one shard.
@@ -58,9 +62,10 @@ const SMALL_UNITS: u64 = 1_000;
 
 impl Nursery {
     /// Starts an activity, given by all its parts in their order, and shows its door.
-    pub fn start(&mut self, parts: Vec<Sale>) {
+    /// `first` is an event that the journal had before the activity's first.
+    pub fn start(&mut self, parts: Vec<Sale>, first: Seq) {
         let home = parts.first().expect("an activity has a home");
-        let (activity_id, first, count) = (home.activity_id(), home.part(), parts.len());
+        let (activity_id, part, count) = (home.activity_id(), home.part(), parts.len());
         let door = Arc::new(Door::new(home));
         let units: u64 = home.definition().skus.iter().map(|sku| u64::from(sku.stock.0)).sum();
         let is_small = count == 1 && units < SMALL_UNITS;
@@ -76,7 +81,8 @@ impl Nursery {
             // Past the mailbox's bound: a shard moves in once.
             host.do_send(MoveIn(Tenant::new(shard, Arc::clone(&siblings))));
         }
-        self.router.add(Entrance { activity_id, home: first, door, hosts });
+        let parts = u16::try_from(count).expect("an activity has a u16 of parts");
+        self.router.add(Entrance { activity_id, home: part, parts, door, behind: Behind::Hosts(hosts, first) });
     }
 
     pub fn journal(&self) -> &Handle<Ack> {
@@ -97,8 +103,9 @@ impl House {
     /// until the caller says [`Readiness::ready`].
     #[must_use]
     pub fn open(settings: Settings, mut recovered: Sales) -> Self {
-        let Settings { journal, clock, readiness, catalog_dir, mailbox, arbiters } = settings;
-        let router = Router::new(clock.clone(), readiness.clone());
+        let Settings { journal, clock, readiness, history, catalog_dir, mailbox, arbiters } = settings;
+        let archive = Archive::open(history, clock.clone());
+        let router = Router::new(archive, clock.clone(), readiness.clone());
         let arbiters: Vec<Arbiter> = (0..=arbiters.max(1)).map(|_| Arbiter::new()).collect();
         let (for_small, for_busy) = arbiters.split_last().expect("there is one at least");
         let shared = Shared { journal, clock, readiness, mailbox };
@@ -112,8 +119,12 @@ impl House {
         };
         roll_forward(&mut recovered, nursery.journal(), router.now_ms());
         let desk = Desk::open(router.clone(), catalog_dir, &recovered);
-        for parts in recovered.into_activities() {
-            nursery.start(parts);
+        for (activity_id, left) in recovered.retired() {
+            router.add(left_before(*activity_id, left));
+        }
+        let first_seqs: Vec<Seq> = recovered.standing().values().map(|standing| standing.first).collect();
+        for (parts, first) in recovered.into_activities().zip(first_seqs) {
+            nursery.start(parts, first);
         }
         Self { router, desk: desk.with(nursery), arbiters }
     }
@@ -135,4 +146,12 @@ impl House {
             drop(arbiter.join());
         }
     }
+}
+
+/// The entrance to an activity that left before this start.
+fn left_before(activity_id: ActivityId, left: &Retired) -> Entrance {
+    let (home, parts) = (left.home, left.definition.shards.max(1));
+    let door = Arc::new(Door::of_left(activity_id, Arc::clone(&left.definition), left.version));
+    let lies = Lies { activity_id, home, parts, first: left.first, last: left.last };
+    Entrance { activity_id, home, parts, door, behind: Behind::Archive(lies) }
 }

@@ -13,6 +13,7 @@
 //! operators' changes, which come by the [`desk`], are decided there and followed by the rest.
 
 mod ack;
+mod archive;
 pub mod ask;
 pub mod desk;
 mod door;
@@ -29,6 +30,7 @@ mod turn;
 mod units;
 
 pub use ack::Ack;
+pub use archive::History;
 pub use ask::{Answer, Asked, Question, Refused, Unavailable};
 pub use desk::Desk;
 pub use house::{House, Settings};

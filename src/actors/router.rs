@@ -10,14 +10,15 @@ use actix::dev::SendError;
 use dashmap::DashMap;
 use tokio::sync::oneshot;
 
+use super::archive::{Archive, Lies};
 use super::ask::{Answer, Ask, Asked, Operation, Page, Question, Reason, Refused, SaleView, Unavailable};
 use super::door::Door;
-use super::host::Host;
+use super::host::{Host, MoveOut};
 use super::readiness::{Readiness, Stage};
 use crate::clock::Clock;
 use crate::domain::command::PlaceOrder;
 use crate::domain::{Definition, Part, Phase, Refusal};
-use crate::ids::{ActivityId, OrderId, ShardId, SkuId, UnixMillis, UserId};
+use crate::ids::{ActivityId, OrderId, Seq, ShardId, SkuId, UnixMillis, UserId};
 
 /// The way to every shard. Cheap to clone; all clones are the same.
 #[derive(Clone)]
@@ -28,23 +29,32 @@ struct Inner {
     shards: DashMap<ShardId, Arc<Entrance>>,
     /// In the order of their ids, for lists; the maps above are for the hot path.
     doors: RwLock<BTreeMap<ActivityId, Arc<Door>>>,
+    archive: Archive,
     clock: Clock,
     readiness: Readiness,
 }
 
-/// A door with the actors behind it.
+/// A door with what is behind it.
 pub(super) struct Entrance {
     pub activity_id: ActivityId,
     pub home: Part,
+    pub parts: u16,
     pub door: Arc<Door>,
-    /// By part.
-    pub hosts: Vec<Addr<Host>>,
+    pub behind: Behind,
+}
+
+/// What is behind a door.
+pub(super) enum Behind {
+    /// Actors, by part; and an event that the journal had before the activity's first.
+    Hosts(Vec<Addr<Host>>, Seq),
+    /// The journal: the activity has left memory.
+    Archive(Lies),
 }
 
 impl Entrance {
     /// The part that serves a user.
     fn part_of(&self, user: UserId) -> u16 {
-        self.home.spread.part_of(user, self.door.parts())
+        self.home.spread.part_of(user, self.parts)
     }
 }
 
@@ -64,9 +74,9 @@ pub struct Listing {
 }
 
 impl Router {
-    pub(super) fn new(clock: Clock, readiness: Readiness) -> Self {
+    pub(super) fn new(archive: Archive, clock: Clock, readiness: Readiness) -> Self {
         let (entrances, shards, doors) = (DashMap::new(), DashMap::new(), RwLock::default());
-        Self(Arc::new(Inner { entrances, shards, doors, clock, readiness }))
+        Self(Arc::new(Inner { entrances, shards, doors, archive, clock, readiness }))
     }
 
     pub(super) fn add(&self, entrance: Entrance) {
@@ -74,7 +84,7 @@ impl Router {
         let door = &entrance.door;
         let mut doors = self.0.doors.write().unwrap_or_else(PoisonError::into_inner);
         doors.insert(entrance.activity_id, Arc::clone(door));
-        for part in 0..door.parts() {
+        for part in 0..entrance.parts {
             self.0.shards.insert(entrance.home.shard(part), Arc::clone(&entrance));
         }
         self.0.entrances.insert(entrance.activity_id, entrance);
@@ -120,7 +130,7 @@ impl Router {
             (Some(answer), _) => return answer.answer().await,
             (None, None) => return self.refuse(Reason::ActivityNotFound).answer().await,
             (None, Some(entrance)) => {
-                (0..entrance.door.parts()).map(|part| self.send(&entrance, part, Question::Sale)).collect()
+                (0..entrance.parts).map(|part| self.send(&entrance, part, Question::Sale)).collect()
             }
         };
         let mut whole: Option<Box<SaleView>> = None;
@@ -148,7 +158,7 @@ impl Router {
             (None, None) => return self.refuse(Reason::ActivityNotFound).answer().await,
             (None, Some(entrance)) => entrance,
         };
-        let parts = entrance.door.parts();
+        let parts = entrance.parts;
         let after = page.after.and_then(OrderId::shard).map_or(0, |shard| shard.0.saturating_sub(entrance.home.home.0));
         let from = u16::try_from(after).unwrap_or(parts);
         let (from, until) =
@@ -206,16 +216,55 @@ impl Router {
     /// not meet a smaller one.
     pub(super) async fn settle(&self, activity_id: ActivityId) {
         let Some(entrance) = self.entrance(activity_id) else { return };
-        for part in 0..entrance.door.parts() {
+        for part in 0..entrance.parts {
             let _sale = self.wait(&entrance, part, Question::Sale).await;
         }
     }
 
+    /// Activities that ended so long ago and hold nothing, at most `limit`.
+    pub(super) fn settled(&self, retain_ms: u64, limit: usize) -> Vec<ActivityId> {
+        let now_ms = self.now_ms();
+        let doors = self.0.doors.read().unwrap_or_else(PoisonError::into_inner);
+        let settled = doors.values().filter(|door| door.seems_settled(now_ms, retain_ms));
+        settled.map(|door| door.activity_id).take(limit).collect()
+    }
+
+    /// Asks every part whether it is settled, then the home to leave; and if it does, puts the archive behind the door.
+    /// `durable` says how far the journal is on disk. `true` where the activity has left.
+    pub(super) async fn retire(&self, activity_id: ActivityId, retain_ms: u64, durable: impl Fn() -> Seq) -> bool {
+        let Some(entrance) = self.entrance(activity_id) else { return false };
+        let Behind::Hosts(hosts, first) = &entrance.behind else { return false };
+        let mut orders = 0;
+        for part in 1..entrance.parts {
+            match self.wait(&entrance, part, Question::Settled { retain_ms }).await {
+                Answer::Settled(Some(there)) => orders += there,
+                _ => return false,
+            }
+        }
+        if !matches!(self.wait(&entrance, 0, Question::Retire { retain_ms, orders }).await, Answer::Retired) {
+            return false;
+        }
+        let card = entrance.door.card();
+        let (home, parts) = (entrance.home, entrance.parts);
+        let lies = Lies { activity_id, home, parts, first: *first, last: durable() };
+        let door = Arc::new(Door::of_left(activity_id, Arc::clone(&card.definition), card.version));
+        self.add(Entrance { activity_id, home, parts, door, behind: Behind::Archive(lies) });
+        for (part, host) in (0..parts).zip(hosts) {
+            // Past the mailbox's bound: a shard moves out once.
+            host.do_send(MoveOut(home.shard(part)));
+        }
+        true
+    }
+
     async fn wait(&self, entrance: &Entrance, part: u16, question: Question) -> Answer {
+        let Behind::Hosts(hosts, _) = &entrance.behind else {
+            // What is asked so is a change, and nothing changes any more in what has left.
+            return self.refuse(Refusal::ActivityClosed.into()).answer().await;
+        };
         let (reply, receiver) = oneshot::channel();
         let shard = entrance.home.shard(part);
         // Where the actor is gone the process is stopping; see `Asked::answer`.
-        let _gone = entrance.hosts[usize::from(part)].send(Ask { shard, question, reply }).await;
+        let _gone = hosts[usize::from(part)].send(Ask { shard, question, reply }).await;
         Asked::Later(receiver).answer().await
     }
 
@@ -253,6 +302,13 @@ impl Router {
         self.0.entrances.len()
     }
 
+    /// How many of them have left memory.
+    #[must_use]
+    pub fn count_left(&self) -> usize {
+        let doors = self.0.doors.read().unwrap_or_else(PoisonError::into_inner);
+        doors.values().filter(|door| door.has_left()).count()
+    }
+
     /// Shows every listed SKU with the live count of its free units.
     pub fn each_free_count(&self, mut each: impl FnMut(ActivityId, &SkuId, u32)) {
         let doors = self.0.doors.read().unwrap_or_else(PoisonError::into_inner);
@@ -267,9 +323,13 @@ impl Router {
     }
 
     fn send(&self, entrance: &Entrance, part: u16, question: Question) -> Asked {
-        let (reply, receiver) = oneshot::channel();
         let shard = entrance.home.shard(part);
-        match entrance.hosts[usize::from(part)].try_send(Ask { shard, question, reply }) {
+        let hosts = match &entrance.behind {
+            Behind::Hosts(hosts, _) => hosts,
+            Behind::Archive(lies) => return self.0.archive.ask(*lies, shard, question),
+        };
+        let (reply, receiver) = oneshot::channel();
+        match hosts[usize::from(part)].try_send(Ask { shard, question, reply }) {
             Ok(()) => Asked::Later(receiver),
             Err(SendError::Full(_)) => self.refuse(Reason::Unavailable(Unavailable::Overloaded)),
             // The actor is gone because the process is stopping; see `Asked::answer`.

@@ -11,6 +11,7 @@ mod gather;
 mod look_up;
 mod order;
 mod parked;
+mod retire;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use tokio::sync::oneshot;
 
 use self::gather::Job;
 use self::parked::Parked;
-use super::ack::Ack;
+use super::ack::{Ack, Unanimous};
 use super::ask::{Answer, Question, Reason, Refused};
 use super::door::Door;
 use super::letter::Letter;
@@ -41,14 +42,26 @@ pub(super) struct Shard {
     parked: Parked,
     /// Of the home only: what waits for slots to be gathered. The first is being worked on.
     jobs: VecDeque<Job>,
+    /// Of the home only: the last change that the other parts follow.
+    last_change: Option<Arc<Unanimous>>,
+    /// Of the home only: its last event is on its way to the journal.
+    has_left: bool,
 }
 
 impl Shard {
     /// A shard whose free units the door shows from now on.
     pub fn new(state: Sale, door: Arc<Door>) -> Self {
         let units = door.units(state.sku_ids().count());
-        let shard =
-            Self { state, door, units, refused: BTreeMap::new(), parked: Parked::default(), jobs: VecDeque::new() };
+        let shard = Self {
+            state,
+            door,
+            units,
+            refused: BTreeMap::new(),
+            parked: Parked::default(),
+            jobs: VecDeque::new(),
+            last_change: None,
+            has_left: false,
+        };
         for (index, _, _) in shard.state.sku_ids() {
             shard.units[usize::from(index.0)].changed(shard.part(), 0, shard.state.free_units(index));
         }
@@ -82,6 +95,8 @@ impl Shard {
             Question::Place(command) => self.place(command, reply, turn),
             Question::Cancel(command) => self.cancel(command, reply, turn),
             Question::Change(operation) => self.change(operation, reply, turn),
+            Question::Settled { retain_ms } => self.tell_if_settled(retain_ms, reply, turn),
+            Question::Retire { retain_ms, orders } => self.retire(retain_ms, orders, reply, turn),
             look_up => match self.look_up(&look_up, turn.at_ms) {
                 Ok(answer) => turn.reveal(reply, answer),
                 Err(refusal) => self.refuse(reply, refusal.into(), turn),

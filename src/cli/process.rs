@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use actix_web::web::Data;
 
 use crate::actors::desk::By;
-use crate::actors::{Ack, House, Readiness, Settings};
+use crate::actors::{Ack, Desk, House, Readiness, Settings};
 use crate::clock::{Clock, SLEW_EVERY};
 use crate::config::Config;
 use crate::domain::event::Author;
@@ -33,6 +33,9 @@ const CHECKPOINT_MEMORY_BYTES: u64 = 256 << 20;
 
 /// How much of one core may go into checkpoints while one is made.
 const CHECKPOINT_SHARE_PERCENT: u32 = 25;
+
+/// How often it is looked whether activities may leave memory.
+const RETIRE_EVERY: Duration = Duration::from_secs(1);
 
 /// Why a process did not come up.
 #[derive(Debug, thiserror::Error)]
@@ -192,6 +195,7 @@ impl Process {
         on_fault: impl FnOnce(persist::Error) + Send + 'static,
     ) -> Result<Self, Error> {
         let metrics = Arc::clone(&state.metrics);
+        let history = Arc::new(journal.reader());
         let writer = Writer::spawn(
             journal,
             Options {
@@ -204,6 +208,7 @@ impl Process {
             journal: writer.handle(),
             clock: clock.clone(),
             readiness: state.readiness.clone(),
+            history,
             catalog_dir: config.catalog.dir.clone(),
             mailbox: config.limits.shard_mailbox,
             arbiters: std::thread::available_parallelism().map_or(1, usize::from),
@@ -225,6 +230,7 @@ impl Process {
             metrics.clock_gap_seconds.set(gauged.gap_ms() as f64 / 1_000.0);
         });
         tend(config, state.clone(), clock.clone());
+        retire(house.desk.clone(), config.journal.retain_ended_s.saturating_mul(1_000));
         Ok(Self { house, clock, writer })
     }
 
@@ -254,6 +260,20 @@ fn tend(config: &Config, state: Data<State>, clock: Clock) {
             every.tick().await;
             look_at_storage(&data_dir, min_free_bytes, &state);
             state.forget_quiet_users();
+        }
+    });
+}
+
+/// Lets what ended long ago leave memory, from time to time.
+fn retire(desk: Desk, retain_ms: u64) {
+    actix::spawn(async move {
+        let mut every = actix_web::rt::time::interval(RETIRE_EVERY);
+        loop {
+            every.tick().await;
+            let activities = desk.retire_ended(retain_ms).await;
+            if activities > 0 {
+                tracing::info!(activities, "ended long ago; left memory, and stay answerable from the journal");
+            }
         }
     });
 }

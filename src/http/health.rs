@@ -89,6 +89,9 @@ pub async fn metrics(state: Data<State>) -> HttpResponse {
     // What was taken off since the last scrape is gone from this one.
     state.metrics.sku_available.clear();
     if let Ok(router) = state.router() {
+        let count = |activities: usize| i64::try_from(activities).unwrap_or(i64::MAX);
+        state.metrics.activities.set(count(router.count()));
+        state.metrics.activities_left.set(count(router.count_left()));
         router.each_free_count(|activity_id, sku_id, free| {
             let label = SkuLabel { activity_id: activity_id.0, sku_id: sku_id.to_string() };
             state.metrics.sku_available.get_or_create(&label).set(i64::from(free));

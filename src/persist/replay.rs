@@ -29,6 +29,40 @@ pub fn replay<R: Read + ?Sized>(
     })
 }
 
+/// Hands the entries from event `from` to event `until` to `each`, those at the ends included. What came before them is
+/// not looked at: each record's own checksum and its link to the one before it are checked, but for the first.
+///
+/// # Errors
+/// [`Error::Damaged`] or [`Error::Missing`] for the first record that does not hold.
+pub fn excerpt<R: Read + ?Sized>(
+    journal: &R,
+    from: Seq,
+    until: Seq,
+    mut each: impl FnMut(Seq, &Entry),
+) -> Result<(), Error> {
+    let mut tail = None;
+    journal.read(from, &mut |kept_as, bytes| {
+        if kept_as > until {
+            return Ok(ControlFlow::Break(()));
+        }
+        let damaged = |fault| Error::Damaged { record: kept_as, fault };
+        let record = match &tail {
+            Some(tail) => link(tail, kept_as, bytes)?,
+            None => Record::decode(bytes).map_err(damaged)?,
+        };
+        tail = Some(record.tail());
+        let within = |seq| (from..=until).contains(&seq);
+        record
+            .entries(|seq, entry| {
+                if within(seq) {
+                    each(seq, &entry)
+                }
+            })
+            .map_err(damaged)?;
+        Ok(ControlFlow::Continue(()))
+    })
+}
+
 /// Checks every record's frame, number and link from the beginning, and that each of `marks` is on the way: what was a
 /// durable tail once still is one (J3). Entries are not decoded; a replay does that. Returns the tail.
 ///

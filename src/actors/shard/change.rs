@@ -32,6 +32,9 @@ impl Shard {
         gathered: Vec<SkuIndex>,
         turn: &mut Turn,
     ) {
+        if self.has_left {
+            return self.refuse(reply, Refusal::ActivityClosed.into(), turn);
+        }
         let (command, dry_run) = match operation.clone() {
             Operation::Redefine { redefine, dry_run } => (Command::Redefine(*redefine), dry_run),
             Operation::AddStock(add) => (Command::AddStock(add), false),
@@ -84,6 +87,7 @@ impl Shard {
             return turn.submit(entries, Ack::Publish(publish));
         }
         let all = Unanimous::of(self.door.parts(), publish);
+        self.last_change = Some(Arc::clone(&all));
         turn.submit(entries, Ack::Unanimous(Arc::clone(&all)));
         let home = Arc::new(self.state.control());
         for part in 1..self.door.parts() {

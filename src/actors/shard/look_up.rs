@@ -33,7 +33,11 @@ impl Shard {
             }
             Question::Orders(page) => Ok(self.page(page)),
             Question::Sale => Ok(Answer::Sale(Box::new(self.view(at_ms)))),
-            Question::Place(_) | Question::Cancel(_) | Question::Change(_) => unreachable!("a command is no look-up"),
+            Question::Place(_)
+            | Question::Cancel(_)
+            | Question::Change(_)
+            | Question::Settled { .. }
+            | Question::Retire { .. } => unreachable!("that is no look-up"),
         }
     }
 

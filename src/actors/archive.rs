@@ -1,0 +1,195 @@
+//! The archive: answers for activities that have left memory. What is asked of one brings it back from the journal, by
+//! the range in which the index says that its events lie, for as long as it goes on being asked for.
+//!
+//! Bringing back costs a read of that range: about a second for each five million events that the journal has between
+//! the activity's first and last, whoever they are of. One thread does it, at a low priority, for one activity at a time:
+//! a thousand curious shoppers cost a running sale no more than one does. Nothing is changed here: an activity leaves
+//! only when nothing can happen in it any more.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use rustix::process::setpriority_process;
+use tokio::sync::oneshot;
+
+use super::ask::{Answer, Asked, Question, Reason, Refused, Unavailable};
+use super::door::Door;
+use super::shard::Shard;
+use super::turn::Turn;
+use crate::clock::Clock;
+use crate::domain::{Event, Part, Sale, Sales, Unfit};
+use crate::ids::{ActivityId, Seq, ShardId, UnixMillis};
+use crate::persist::{self, Read, excerpt};
+
+/// Questions that may wait; more is 503 `overloaded`.
+const WAITING_MAX: usize = 256;
+/// Orders of activities that were brought back and are kept for the next question: some 140 MB.
+const KEPT_ORDERS_MAX: u64 = 1_000_000;
+/// Activities that are kept so.
+const KEPT_MAX: usize = 64;
+/// How long one is kept that nobody asks for.
+const KEPT_WITHOUT_QUESTIONS: Duration = Duration::from_secs(60);
+const NICENESS: i32 = 10;
+
+/// Reads the journal while it is written.
+pub type History = Arc<dyn Read + Send + Sync>;
+
+/// Where an activity lies in the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lies {
+    pub activity_id: ActivityId,
+    pub home: Part,
+    pub parts: u16,
+    /// At or before its first event.
+    pub first: Seq,
+    /// At or after its last.
+    pub last: Seq,
+}
+
+/// The way to the archive. Its thread ends when the last way to it is gone; it has nothing that could be lost.
+pub(super) struct Archive(Sender<Request>);
+
+struct Request {
+    lies: Lies,
+    shard: ShardId,
+    question: Question,
+    reply: oneshot::Sender<Answer>,
+}
+
+impl Archive {
+    /// Opens an archive over a journal.
+    pub fn open(history: History, clock: Clock) -> Self {
+        let (sender, inbox) = bounded(WAITING_MAX);
+        let desk = ReadingDesk { history, clock, kept: VecDeque::new() };
+        let thread = thread::Builder::new().name("archive".to_owned()).spawn(move || desk.serve(&inbox));
+        drop(thread.expect("the system gives a thread when the process starts"));
+        Self(sender)
+    }
+
+    /// Asks a shard of an activity that has left.
+    pub fn ask(&self, lies: Lies, shard: ShardId, question: Question) -> Asked {
+        let (reply, receiver) = oneshot::channel();
+        match self.0.try_send(Request { lies, shard, question, reply }) {
+            Ok(()) => Asked::Later(receiver),
+            Err(TrySendError::Full(request)) => {
+                request.refuse(Unavailable::Overloaded);
+                Asked::Later(receiver)
+            }
+            Err(TrySendError::Disconnected(request)) => {
+                request.refuse(Unavailable::Recovering);
+                Asked::Later(receiver)
+            }
+        }
+    }
+}
+
+impl Request {
+    fn refuse(self, why: Unavailable) {
+        let reason = Reason::Unavailable(why);
+        let at_ms = UnixMillis(0);
+        drop(self.reply.send(Answer::Refused(Refused { reason, at_ms, shard: self.shard })));
+    }
+}
+
+/// What the thread has on its desk.
+struct ReadingDesk {
+    history: History,
+    clock: Clock,
+    /// The last asked for is the last.
+    kept: VecDeque<BroughtBack>,
+}
+
+struct BroughtBack {
+    activity_id: ActivityId,
+    shards: Vec<Shard>,
+    orders: u64,
+}
+
+/// Why an activity could not be brought back.
+#[derive(Debug, thiserror::Error)]
+enum Lost {
+    #[error(transparent)]
+    Journal(#[from] persist::Error),
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
+    #[error("the journal does not have it where the index says")]
+    Absent,
+}
+
+impl ReadingDesk {
+    fn serve(mut self, inbox: &Receiver<Request>) {
+        // On Linux a priority is a thread's own. Without it, as much is done at the usual one.
+        let _lowered = setpriority_process(None, NICENESS);
+        loop {
+            match inbox.recv_timeout(KEPT_WITHOUT_QUESTIONS) {
+                Ok(request) => self.answer(request),
+                Err(RecvTimeoutError::Timeout) => self.kept.clear(),
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn answer(&mut self, request: Request) {
+        let now_ms = self.clock.now_ms();
+        match self.bring(request.lies) {
+            Ok(brought) => {
+                let Some(shard) = brought.shards.iter_mut().find(|shard| shard.id() == request.shard) else {
+                    return request.refuse(Unavailable::Recovering);
+                };
+                let mut turn = Turn::at(now_ms, true, None);
+                shard.ask(request.question, request.reply, &mut turn);
+                assert!(turn.submissions.is_empty() && turn.letters.is_empty(), "nothing happens in what has left");
+            }
+            // The process is stopping; the question is dropped on purpose.
+            Err(Lost::Journal(persist::Error::Closed)) => {}
+            Err(error) => {
+                let activity = request.lies.activity_id;
+                tracing::error!(%activity, %error, "an activity that has left memory cannot be read back");
+                request.refuse(Unavailable::Recovering);
+            }
+        }
+    }
+
+    fn bring(&mut self, lies: Lies) -> Result<&mut BroughtBack, Lost> {
+        let known = self.kept.iter().position(|brought| brought.activity_id == lies.activity_id);
+        let brought = match known {
+            Some(place) => self.kept.remove(place).expect("it was just found"),
+            None => read_back(&*self.history, lies)?,
+        };
+        self.kept.push_back(brought);
+        while self.kept.len() > 1 && (self.kept.len() > KEPT_MAX || self.orders() > KEPT_ORDERS_MAX) {
+            self.kept.pop_front();
+        }
+        Ok(self.kept.back_mut().expect("it was just put there"))
+    }
+
+    fn orders(&self) -> u64 {
+        self.kept.iter().map(|brought| brought.orders).sum()
+    }
+}
+
+/// Folds an activity's events into what it was when it left.
+fn read_back(history: &dyn Read, lies: Lies) -> Result<BroughtBack, Lost> {
+    let mut sales = Sales::default();
+    let mut unfit = None;
+    let shards = lies.home.shard(0)..=lies.home.shard(lies.parts - 1);
+    excerpt(history, lies.first, lies.last, |seq, entry| {
+        // By its last event the activity leaves again.
+        let is_wanted = shards.contains(&entry.shard) && !matches!(entry.event, Event::ActivityRetired(_));
+        if is_wanted && unfit.is_none() {
+            unfit = sales.take(seq, entry).err();
+        }
+    })?;
+    if let Some(unfit) = unfit {
+        return Err(unfit.into());
+    }
+    let parts: Vec<Sale> = sales.into_activities().next().ok_or(Lost::Absent)?;
+    let orders = parts.iter().map(|sale| u64::from(sale.orders_placed())).sum();
+    // A door of its own: what is free there is nobody's to buy.
+    let door = Arc::new(Door::new(&parts[0]));
+    let shards = parts.into_iter().map(|sale| Shard::new(sale, Arc::clone(&door))).collect();
+    Ok(BroughtBack { activity_id: lies.activity_id, shards, orders })
+}
