@@ -4,11 +4,15 @@
 //!
 //! `make interleavings SEED=1 COUNT=100000` runs many; a failure prints its seed.
 
+mod judge;
 mod random;
+mod stage;
+mod tally;
 mod world;
 
 use random::Random;
-use world::{Tally, World};
+use tally::Tally;
+use world::World;
 
 const COUNT: u64 = 1_000;
 const STEPS: usize = 160;
