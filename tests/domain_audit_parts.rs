@@ -270,6 +270,11 @@ fn a_wrong_end_is_named() {
             (again.shard, defined_by(&mut again).part.as_mut().expect("a part").home) = (ShardId(20), ShardId(20));
             good.push(again);
         }),
+        (Id::U4, "an activity of one shard that left is defined again", |good| {
+            let event = Event::ActivityRetired(ActivityRetired { orders: 0 });
+            let left = Entry { shard: ShardId(20), at_ms: ms(END), event };
+            *good = vec![another(ShardId(20)), left, another(ShardId(20))];
+        }),
         (Id::U2, "the number of a shard that left is given again", |good| good.push(another(ShardId(8)))),
     ]);
     let mut closed = good();

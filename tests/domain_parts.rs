@@ -362,6 +362,7 @@ fn the_fold_refuses_what_cannot_follow() {
         ("has left already", "an activity comes back", |all| all.push(all[0].clone())),
         ("defined a second time", "a shard is defined twice", |all| all.insert(1, all[0].clone())),
         ("part 3 of 3", "a part beyond the last", |all| {
+            all[2].shard = shard(3);
             defined_by(&mut all[2]).part.as_mut().expect("a part").number = 3;
         }),
         ("part 1 of 3", "a part at another's shard", |all| {

@@ -420,7 +420,7 @@ mod tests {
     #[test]
     fn a_part_that_differs_from_the_books_is_named() {
         type Plant = fn(&mut (Sale, Books));
-        let plants: [(&[Id], &str, ShardId, Plant); 5] = [
+        let plants: [(&[Id], &str, ShardId, Plant); 7] = [
             (&[Id::S1, Id::S2], "the giver keeps a slot", ShardId(1), |(sale, _)| {
                 sale.skus[0].free.add(&Slots::range(7, 1));
             }),
@@ -431,6 +431,21 @@ mod tests {
                 sale.receive(SkuIndex(0), &Slots::range(11, 1));
                 books.take_in(&moved(11, 1));
             }),
+            (&[Id::S1, Id::S5], "a slot is in no part", ShardId(2), |(sale, books)| {
+                sale.skus[0].free.remove(&Slots::range(8, 1));
+                books.give_away(&moved(8, 1));
+            }),
+            (
+                &[Id::S5],
+                "a part has what its home never gave, and another slot is in no part",
+                ShardId(2),
+                |(sale, books)| {
+                    sale.receive(SkuIndex(0), &Slots::range(11, 1));
+                    books.take_in(&moved(11, 1));
+                    sale.skus[0].free.remove(&Slots::range(8, 1));
+                    books.give_away(&moved(8, 1));
+                },
+            ),
             (&[Id::S5], "a slot is in two parts, and another in none", ShardId(2), |(sale, books)| {
                 sale.receive(SkuIndex(0), &Slots::range(1, 1));
                 books.take_in(&moved(1, 1));
