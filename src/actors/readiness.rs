@@ -33,6 +33,7 @@ struct Inner {
     stage: AtomicU8,
     storage_low: AtomicBool,
     catalog: Mutex<CatalogFaults>,
+    notes: Mutex<BTreeMap<&'static str, Vec<String>>>,
 }
 
 impl Readiness {
@@ -90,6 +91,18 @@ impl Readiness {
     /// Says what is wrong beside the entries.
     pub fn set_catalog_strays(&self, strays: Vec<String>) {
         self.catalog().strays = strays;
+    }
+
+    /// What else somebody should look after, each text after its topic.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let notes = self.0.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        notes.iter().flat_map(|(topic, texts)| texts.iter().map(move |text| format!("{topic}: {text}"))).collect()
+    }
+
+    /// Says what somebody should look after of a topic; nothing where all is well again.
+    pub fn set_notes(&self, topic: &'static str, texts: Vec<String>) {
+        self.0.notes.lock().unwrap_or_else(PoisonError::into_inner).insert(topic, texts);
     }
 
     fn catalog(&self) -> MutexGuard<'_, CatalogFaults> {

@@ -10,6 +10,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use super::exit;
 use super::process::{self, Error, Front, Process};
 use super::signals::Signals;
+use crate::actors::Readiness;
 use crate::clock::Clock;
 use crate::config::{self, Config, LogFormat};
 use crate::ids::UnixMillis;
@@ -98,7 +99,9 @@ async fn serve(config: &Config, started: UnixMillis) -> Result<(), Error> {
         }
     };
     let (journal, recovered) = opened?;
-    actix::spawn(tell_of_seal_trouble(journal.reader()));
+    actix::spawn(tell_of_seal_trouble(journal.reader(), front.state.readiness.clone()));
+    let passed_over = recovered.passed_over.iter().map(ToString::to_string).collect();
+    front.state.readiness.set_notes("checkpoint", passed_over);
     let (reader, found) = (journal.reader(), recovered.tail);
     let newest = recovered.from;
     let clock = process::clock(recovered.sales.last_at_ms());
@@ -141,7 +144,7 @@ async fn serve(config: &Config, started: UnixMillis) -> Result<(), Error> {
 
 /// Logs what keeps generations from being sealed, when that changes. Nothing is lost by it; but a start takes longer and
 /// needs more room, the more is not sealed.
-async fn tell_of_seal_trouble(journal: JournalReader) {
+async fn tell_of_seal_trouble(journal: JournalReader, readiness: Readiness) {
     let mut told = None;
     while let Ok(trouble) = journal.seal_trouble() {
         if trouble != told {
@@ -153,6 +156,8 @@ async fn tell_of_seal_trouble(journal: JournalReader) {
                 ),
                 None => tracing::info!("generations of the journal are sealed again"),
             }
+            let text = trouble.as_ref().map(|trouble| format!("{}: {}", trouble.path.display(), trouble.message));
+            readiness.set_notes("sealing", text.into_iter().collect());
             told = trouble;
         }
         actix_web::rt::time::sleep(SEAL_LOOK_EVERY).await;

@@ -53,8 +53,8 @@ pub async fn healthz() -> HttpResponse {
 
 /// Whether the process should be sent traffic
 ///
-/// `degraded` still takes traffic, and `reasons` say what to look after: a catalogue entry that could not be applied,
-/// little disk space, a wall clock that was set.
+/// `degraded` still takes traffic, and `reasons` say what to look after: a catalogue entry that could not be applied, a
+/// checkpoint that could not be used, a generation that cannot be sealed, little disk space, a wall clock that was set.
 #[utoipa::path(get, path = "/readyz", tag = "health",
     responses((status = 200, body = Ready, description = "yes"),
         (status = 503, description = "no: `recovering` or `draining`")))]
@@ -64,12 +64,17 @@ pub async fn readyz(request: HttpRequest, state: Data<State>) -> Reply {
         Stage::Draining => return Err(Problem::unavailable(Unavailable::Draining)),
         Stage::Ready => state.router()?,
     };
-    let mut reasons = state.readiness.catalog_faults();
+    let (mut reasons, mut notes) = (state.readiness.catalog_faults(), state.readiness.notes());
     let public = request.app_data::<Listener>().is_some_and(|listener| listener.0 == "shopper");
-    if public && !reasons.is_empty() {
+    if public {
         // What files say and where they lie is nobody's business out there.
-        reasons = vec![format!("catalog: {} faults; the operator listener's /readyz tells them", reasons.len())];
+        for (what, told) in [("catalog", &mut reasons), ("journal", &mut notes)] {
+            if !told.is_empty() {
+                *told = vec![format!("{what}: {} faults; the operator listener's /readyz tells them", told.len())];
+            }
+        }
     }
+    reasons.append(&mut notes);
     let clock_gap_ms = router.clock_gap_ms();
     if clock_gap_ms.unsigned_abs() > CLOCK_GAP_TOLD_MS {
         reasons.push(format!("clock: wall time is {clock_gap_ms} ms ahead of the process; it is followed slowly"));
