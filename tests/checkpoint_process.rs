@@ -82,7 +82,7 @@ fn a_server_makes_a_checkpoint_starts_from_it_and_does_without_when_it_is_damage
     assert!(server.log().contains("cannot be used: the piece"), "{}", server.log());
     let ready = stage.readyz().expect("it answers").json();
     assert_eq!((ready["status"].as_str(), ready["reasons"].as_array().map(Vec::len)), (Some("degraded"), Some(1)));
-    let told = stage.operate("GET", "/readyz", None, "").expect("it answers").json();
+    let told = server::request(stage.operator, "GET", "/readyz", &[], "").expect("it answers").json();
     assert!(told["reasons"][0].as_str().is_some_and(|text| text.starts_with("checkpoint: ")), "{told}");
     assert_eq!(stage.stats().held, 1);
     until("it is made again", || server.log().matches("orders=10000").count() >= 2);
