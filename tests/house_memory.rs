@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use doorbuster::actors::{House, Readiness, Settings};
 use doorbuster::clock::Clock;
-use doorbuster::domain::Sales;
 use doorbuster::domain::definition::{Definition, OnLatePayment, SkuDefinition};
-use doorbuster::domain::event::{ActivityDefined, Author, Change};
+use doorbuster::domain::event::{ActivityDefined, ActivityRetired, Author, Change};
 use doorbuster::domain::found::found;
+use doorbuster::domain::{Entry, Event, Sales};
 use doorbuster::ids::{ActivityId, Cents, Qty, Seq, ShardId, UnixMillis};
 use doorbuster::persist::memory::MemoryDisk;
 use doorbuster::persist::{Journal, Options, Writer};
@@ -40,48 +40,60 @@ fn definition(number: u32) -> Definition {
     }
 }
 
-#[test]
-fn a_small_activity_costs_at_most_4_kib() {
-    actix::System::new().block_on(async {
-        let journal = MemoryDisk::new().open().expect("a fresh disk");
-        let history = Arc::new(journal.reader());
-        let options = Options {
-            queue_submissions_max: 1_024,
-            observe: Box::new(()),
-            on_fault: Box::new(|error| panic!("the journal failed: {error}")),
-        };
-        let writer = Writer::spawn(journal, options).expect("a thread");
+/// The bytes that each of the activities takes, once a house has them all.
+async fn bytes_each(have_left: bool) -> usize {
+    let journal = MemoryDisk::new().open().expect("a fresh disk");
+    let history = Arc::new(journal.reader());
+    let options = Options {
+        queue_submissions_max: 1_024,
+        observe: Box::new(()),
+        on_fault: Box::new(|error| panic!("the journal failed: {error}")),
+    };
+    let writer = Writer::spawn(journal, options).expect("a thread");
 
-        let before = MEMORY.current_usage();
-        let mut sales = Sales::default();
-        for number in 1..=ACTIVITIES {
-            let change = Change { change_id: number.into(), by: Author::StartUp, key: None };
-            let first = ActivityDefined {
-                activity_id: ActivityId(number.into()),
-                definition: definition(number),
-                from_catalog: true,
-                change,
-                part: None,
-            };
-            for entry in found(ShardId(number), first, UnixMillis(1)) {
-                sales.take(Seq(number.into()), &entry).expect("it is founded");
-            }
-        }
-        let settings = Settings {
-            journal: writer.handle(),
-            clock: Clock::start(UnixMillis(0)),
-            readiness: Readiness::default(),
-            history,
-            catalog_dir: "nowhere".into(),
-            mailbox: 1_024,
-            arbiters: 1,
+    let before = MEMORY.current_usage();
+    let mut sales = Sales::default();
+    for number in 1..=ACTIVITIES {
+        let (shard, seq) = (ShardId(number), Seq(number.into()));
+        let change = Change { change_id: number.into(), by: Author::StartUp, key: None };
+        let first = ActivityDefined {
+            activity_id: ActivityId(number.into()),
+            definition: definition(number),
+            from_catalog: true,
+            change,
+            part: None,
         };
-        let house = House::open(settings, sales);
-        house.settle().await;
-        let each = (MEMORY.current_usage() - before) / ACTIVITIES as usize;
-        println!("{ACTIVITIES} small activities: {each} bytes each");
-        assert!(each <= BYTES_MAX, "{each} bytes each");
-        house.close();
-        writer.stop().expect("a clean stop");
+        for entry in found(shard, first, UnixMillis(1)) {
+            sales.take(seq, &entry).expect("it is founded");
+        }
+        if have_left {
+            let event = Event::ActivityRetired(ActivityRetired { orders: 0 });
+            sales.take(seq, &Entry { shard, at_ms: UnixMillis(1), event }).expect("it may leave");
+        }
+    }
+    let settings = Settings {
+        journal: writer.handle(),
+        clock: Clock::start(UnixMillis(0)),
+        readiness: Readiness::default(),
+        history,
+        catalog_dir: "nowhere".into(),
+        mailbox: 1_024,
+        arbiters: 1,
+    };
+    let house = House::open(settings, sales);
+    house.settle().await;
+    let each = (MEMORY.current_usage() - before) / ACTIVITIES as usize;
+    house.close();
+    writer.stop().expect("a clean stop");
+    each
+}
+
+#[test]
+fn a_small_activity_costs_at_most_4_kib_and_less_once_it_has_left() {
+    actix::System::new().block_on(async {
+        let (waiting, left) = (bytes_each(false).await, bytes_each(true).await);
+        println!("{ACTIVITIES} small activities: {waiting} bytes each, {left} once they have left");
+        assert!(waiting <= BYTES_MAX, "{waiting} bytes each");
+        assert!(left < waiting, "{left} bytes each");
     });
 }
