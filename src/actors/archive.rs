@@ -7,20 +7,22 @@
 //! only when nothing can happen in it any more.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 use rustix::process::setpriority_process;
 use tokio::sync::oneshot;
 
-use super::ask::{Answer, Asked, Question, Reason, Refused, Unavailable};
+use super::ask::{Answer, Asked, Question, Reason, Refused, SaleView, Unavailable};
 use super::door::Door;
 use super::shard::Shard;
 use super::turn::Turn;
 use crate::clock::Clock;
-use crate::domain::{Event, Part, Sale, Sales, Unfit};
+use crate::domain::command::CancelOrder;
+use crate::domain::{Event, Part, Refusal, Sale, Sales, Unfit};
 use crate::ids::{ActivityId, Seq, ShardId, UnixMillis};
 use crate::persist::{self, Read, excerpt};
 
@@ -47,6 +49,8 @@ pub(super) struct Lies {
     pub first: Seq,
     /// At or after its last.
     pub last: Seq,
+    /// Orders that were ever placed, over all parts.
+    pub orders: u64,
 }
 
 /// The way to the archive. Its thread ends when the last way to it is gone; it has nothing that could be lost.
@@ -54,9 +58,16 @@ pub(super) struct Archive(Sender<Request>);
 
 struct Request {
     lies: Lies,
-    shard: ShardId,
-    question: Question,
+    about: About,
     reply: oneshot::Sender<Answer>,
+}
+
+/// What is asked about.
+enum About {
+    /// One shard.
+    Shard(ShardId, Question),
+    /// The sale over all its shards.
+    Sale,
 }
 
 impl Archive {
@@ -71,8 +82,24 @@ impl Archive {
 
     /// Asks a shard of an activity that has left.
     pub fn ask(&self, lies: Lies, shard: ShardId, question: Question) -> Asked {
+        // An order that never was need not be looked for.
+        if let Question::Order { number, .. } | Question::Cancel(CancelOrder { order: number, .. }) = &question
+            && u64::from(*number) > lies.orders
+        {
+            let reason = Refusal::OrderNotFound.into();
+            return Asked::Now(Answer::Refused(Refused { reason, at_ms: UnixMillis(0), shard }));
+        }
+        self.send(lies, About::Shard(shard, question))
+    }
+
+    /// Asks for an activity that has left as it stood, over all its shards.
+    pub fn sale(&self, lies: Lies) -> Asked {
+        self.send(lies, About::Sale)
+    }
+
+    fn send(&self, lies: Lies, about: About) -> Asked {
         let (reply, receiver) = oneshot::channel();
-        match self.0.try_send(Request { lies, shard, question, reply }) {
+        match self.0.try_send(Request { lies, about, reply }) {
             Ok(()) => Asked::Later(receiver),
             Err(TrySendError::Full(request)) => {
                 request.refuse(Unavailable::Overloaded);
@@ -88,9 +115,8 @@ impl Archive {
 
 impl Request {
     fn refuse(self, why: Unavailable) {
-        let reason = Reason::Unavailable(why);
-        let at_ms = UnixMillis(0);
-        drop(self.reply.send(Answer::Refused(Refused { reason, at_ms, shard: self.shard })));
+        let (reason, shard) = (Reason::Unavailable(why), self.lies.home.home);
+        drop(self.reply.send(Answer::Refused(Refused { reason, at_ms: UnixMillis(0), shard })));
     }
 }
 
@@ -106,6 +132,7 @@ struct BroughtBack {
     activity_id: ActivityId,
     shards: Vec<Shard>,
     orders: u64,
+    asked: Instant,
 }
 
 /// Why an activity could not be brought back.
@@ -115,7 +142,7 @@ enum Lost {
     Journal(#[from] persist::Error),
     #[error(transparent)]
     Unfit(#[from] Unfit),
-    #[error("the journal does not have it where the index says")]
+    #[error("the journal does not have all of it where the index says")]
     Absent,
 }
 
@@ -124,46 +151,76 @@ impl ReadingDesk {
         // On Linux a priority is a thread's own. Without it, as much is done at the usual one.
         let _lowered = setpriority_process(None, NICENESS);
         loop {
-            match inbox.recv_timeout(KEPT_WITHOUT_QUESTIONS) {
-                Ok(request) => self.answer(request),
-                Err(RecvTimeoutError::Timeout) => self.kept.clear(),
+            let request = inbox.recv_timeout(KEPT_WITHOUT_QUESTIONS);
+            self.kept.retain(|brought| brought.asked.elapsed() < KEPT_WITHOUT_QUESTIONS);
+            match request {
+                // Whoever went away needs no reading.
+                Ok(request) if request.reply.is_closed() => {}
+                Ok(request) => {
+                    // A panic has been told by its hook; what is asked next begins afresh.
+                    if catch_unwind(AssertUnwindSafe(|| self.answer(request))).is_err() {
+                        self.kept.clear();
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
 
     fn answer(&mut self, request: Request) {
-        let now_ms = self.clock.now_ms();
-        match self.bring(request.lies) {
-            Ok(brought) => {
-                let Some(shard) = brought.shards.iter_mut().find(|shard| shard.id() == request.shard) else {
-                    return request.refuse(Unavailable::Recovering);
-                };
-                let mut turn = Turn::at(now_ms, true, None);
-                shard.ask(request.question, request.reply, &mut turn);
-                assert!(turn.submissions.is_empty() && turn.letters.is_empty(), "nothing happens in what has left");
-            }
+        let at_ms = self.clock.now_ms();
+        let shards = match self.bring(request.lies) {
+            Ok(shards) => shards,
             // The process is stopping; the question is dropped on purpose.
-            Err(Lost::Journal(persist::Error::Closed)) => {}
+            Err(Lost::Journal(persist::Error::Closed)) => return,
             Err(error) => {
                 let activity = request.lies.activity_id;
                 tracing::error!(%activity, %error, "an activity that has left memory cannot be read back");
-                request.refuse(Unavailable::Recovering);
+                return request.refuse(Unavailable::Recovering);
+            }
+        };
+        let Request { lies, about, reply } = request;
+        match about {
+            About::Shard(shard, question) => {
+                let place = usize::from(lies.home.number_of(shard));
+                ask(&mut shards[place], question, reply, at_ms);
+            }
+            About::Sale => {
+                let mut whole: Option<Box<SaleView>> = None;
+                for shard in shards {
+                    let (reply, mut answer) = oneshot::channel();
+                    ask(shard, Question::Sale, reply, at_ms);
+                    match (answer.try_recv(), &mut whole) {
+                        (Ok(Answer::Sale(part)), Some(whole)) => whole.add(*part),
+                        (Ok(Answer::Sale(home)), whole) => *whole = Some(home),
+                        (other, _) => {
+                            unreachable!("a shard that is asked for its sale gives it at once, not {other:?}")
+                        }
+                    }
+                }
+                drop(reply.send(Answer::Sale(whole.expect("an activity has a home"))));
             }
         }
     }
 
-    fn bring(&mut self, lies: Lies) -> Result<&mut BroughtBack, Lost> {
+    fn bring(&mut self, lies: Lies) -> Result<&mut [Shard], Lost> {
         let known = self.kept.iter().position(|brought| brought.activity_id == lies.activity_id);
-        let brought = match known {
+        let mut brought = match known {
             Some(place) => self.kept.remove(place).expect("it was just found"),
-            None => read_back(&*self.history, lies)?,
+            None => {
+                // Room is made before it is taken: beside what is kept stands one activity, however large.
+                while self.kept.len() >= KEPT_MAX
+                    || (!self.kept.is_empty() && self.orders() + lies.orders > KEPT_ORDERS_MAX)
+                {
+                    self.kept.pop_front();
+                }
+                read_back(&*self.history, lies)?
+            }
         };
+        brought.asked = Instant::now();
         self.kept.push_back(brought);
-        while self.kept.len() > 1 && (self.kept.len() > KEPT_MAX || self.orders() > KEPT_ORDERS_MAX) {
-            self.kept.pop_front();
-        }
-        Ok(self.kept.back_mut().expect("it was just put there"))
+        Ok(&mut self.kept.back_mut().expect("it was just put there").shards)
     }
 
     fn orders(&self) -> u64 {
@@ -171,25 +228,37 @@ impl ReadingDesk {
     }
 }
 
+fn ask(shard: &mut Shard, question: Question, reply: oneshot::Sender<Answer>, at_ms: UnixMillis) {
+    let mut turn = Turn::at(at_ms, true, None);
+    shard.ask(question, reply, &mut turn);
+    assert!(turn.submissions.is_empty() && turn.letters.is_empty(), "nothing happens in what has left");
+}
+
 /// Folds an activity's events into what it was when it left.
 fn read_back(history: &dyn Read, lies: Lies) -> Result<BroughtBack, Lost> {
-    let mut sales = Sales::default();
-    let mut unfit = None;
+    let (mut sales, mut unfit, mut end) = (Sales::default(), None, None);
     let shards = lies.home.shard(0)..=lies.home.shard(lies.parts - 1);
     excerpt(history, lies.first, lies.last, |seq, entry| {
-        // By its last event the activity leaves again.
-        let is_wanted = shards.contains(&entry.shard) && !matches!(entry.event, Event::ActivityRetired(_));
-        if is_wanted && unfit.is_none() {
-            unfit = sales.take(seq, entry).err();
+        if !shards.contains(&entry.shard) {
+            return;
+        }
+        match &entry.event {
+            // By its last event the activity leaves again.
+            Event::ActivityRetired(event) => end = Some(event.orders),
+            _ if unfit.is_none() => unfit = sales.take(seq, entry).err(),
+            _ => {}
         }
     })?;
     if let Some(unfit) = unfit {
         return Err(unfit.into());
     }
-    let parts: Vec<Sale> = sales.into_activities().next().ok_or(Lost::Absent)?;
+    let parts: Vec<Sale> = sales.into_activities().next().unwrap_or_default();
     let orders = parts.iter().map(|sale| u64::from(sale.orders_placed())).sum();
+    if parts.len() != usize::from(lies.parts) || end != Some(orders) {
+        return Err(Lost::Absent);
+    }
     // A door of its own: what is free there is nobody's to buy.
     let door = Arc::new(Door::new(&parts[0]));
-    let shards = parts.into_iter().map(|sale| Shard::new(sale, Arc::clone(&door))).collect();
-    Ok(BroughtBack { activity_id: lies.activity_id, shards, orders })
+    let shards = parts.into_iter().map(|sale| Shard::of_left(sale, Arc::clone(&door))).collect();
+    Ok(BroughtBack { activity_id: lies.activity_id, shards, orders, asked: Instant::now() })
 }

@@ -122,7 +122,10 @@ pub enum Answer {
     /// Nothing can happen in the shard any more, which has so many orders; or something can.
     Settled(Option<u64>),
     /// The activity may leave: its last event is durable.
-    Retired,
+    Retired {
+        /// Orders that were ever placed, over all parts.
+        orders: u64,
+    },
     /// Nothing changed.
     Refused(Refused),
 }

@@ -8,23 +8,27 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use smallvec::smallvec;
 use tokio::sync::{Mutex, oneshot};
 
 use super::ack::Ack;
 use super::ask::{Answer, Asked, Changed, Operation, Reason, Refused};
+use super::door::Door;
 use super::house::Nursery;
 use super::router::Router;
 use crate::catalog;
 use crate::domain::command::{AddStock, Redefine, Request, RequestKey, Source, SwitchSale};
 use crate::domain::event::{ActivityDefined, Author, Switch};
 use crate::domain::found::found;
-use crate::domain::{Definition, Phase, Refusal, Sales};
+use crate::domain::{Definition, Event, Phase, Refusal, Sales};
 use crate::faults::Fault;
 use crate::ids::{ActivityId, Seq, ShardId, SkuId};
 use crate::persist::Submission;
 
+/// Founding entries in one submission: a definition of some 60 KB and moves of some 40 bytes each stay below a record.
+const FOUNDING_ENTRIES_MAX: usize = 256;
 /// Activities that are asked to leave memory in one go.
 const RETIRED_AT_ONCE: usize = 64;
 
@@ -34,6 +38,8 @@ pub struct Desk(Arc<Inner>);
 
 struct Inner {
     router: Router,
+    /// Beside the ledger: a pause takes a number without waiting for a definition.
+    last_change_id: AtomicU64,
     catalog_dir: PathBuf,
     ledger: Mutex<Ledger>,
     /// Held from the reading of the catalogue to the end of applying it: of two reloads, the later reading is applied
@@ -45,7 +51,6 @@ struct Inner {
 struct Ledger {
     nursery: Option<Nursery>,
     last_shard: ShardId,
-    last_change_id: u64,
     /// Where each SKU is or was for sale; the doors say when.
     activities_of_sku: HashMap<SkuId, BTreeSet<ActivityId>>,
 }
@@ -117,16 +122,19 @@ impl Reloaded {
 
 impl Desk {
     pub(super) fn open(router: Router, catalog_dir: PathBuf, recovered: &Sales) -> Self {
-        let mut ledger = Ledger {
-            nursery: None,
-            last_shard: recovered.last_shard(),
-            last_change_id: recovered.last_change_id(),
-            activities_of_sku: HashMap::new(),
-        };
+        let mut ledger =
+            Ledger { nursery: None, last_shard: recovered.last_shard(), activities_of_sku: HashMap::new() };
         for sale in recovered.iter() {
             ledger.note_skus(sale.activity_id(), sale.definition());
         }
-        Self(Arc::new(Inner { router, catalog_dir, ledger: Mutex::new(ledger), reload: Mutex::default() }))
+        let last_change_id = AtomicU64::new(recovered.last_change_id());
+        Self(Arc::new(Inner {
+            router,
+            last_change_id,
+            catalog_dir,
+            ledger: Mutex::new(ledger),
+            reload: Mutex::default(),
+        }))
     }
 
     pub(super) fn with(mut self, nursery: Nursery) -> Self {
@@ -147,14 +155,14 @@ impl Desk {
 
     /// Adds units to a SKU.
     pub async fn add_stock(&self, activity_id: ActivityId, sku: SkuId, add: i64, by: By) -> Answer {
-        let request = self.0.ledger.lock().await.request(by);
+        let request = self.request(by);
         let operation = Operation::AddStock(AddStock { sku, add, request });
         self.0.router.change(activity_id, operation).await
     }
 
     /// Pauses, resumes or closes a sale.
     pub async fn switch(&self, activity_id: ActivityId, to: Switch, by: By) -> Answer {
-        let request = self.0.ledger.lock().await.request(by);
+        let request = self.request(by);
         let operation = Operation::Switch(SwitchSale { to, request });
         self.0.router.change(activity_id, operation).await
     }
@@ -167,9 +175,12 @@ impl Desk {
             let mut left = 0;
             for activity_id in desk.0.router.settled(retain_ms, RETIRED_AT_ONCE) {
                 // No definition is on its way to it meanwhile.
-                let ledger = desk.0.ledger.lock().await;
+                let mut ledger = desk.0.ledger.lock().await;
                 let journal = ledger.nursery.as_ref().expect("the desk is opened with its nursery").journal().clone();
-                left += usize::from(desk.0.router.retire(activity_id, retain_ms, || journal.durable_seq()).await);
+                if desk.0.router.retire(activity_id, retain_ms, || journal.durable_seq()).await {
+                    ledger.forget_skus(activity_id);
+                    left += 1;
+                }
             }
             left
         })
@@ -240,9 +251,27 @@ impl Desk {
 
     async fn put_locked(&self, ledger: &mut Ledger, put: Put, by: By) -> Answer {
         match self.0.router.door(put.activity_id) {
+            // A start must not read everything back that the catalogue still names.
+            Some(door) if door.has_left() && put.from == Source::Catalog => self.entry_of_left(&door, &put),
             Some(_) => self.redefine(ledger, put, by).await,
             None => self.define(ledger, put, by).await,
         }
+    }
+
+    /// What an entry of the catalogue is worth whose activity has left: nothing, if it says what stands.
+    fn entry_of_left(&self, door: &Door, put: &Put) -> Answer {
+        let card = door.card();
+        if *card.definition != put.definition {
+            return self.refuse(Refusal::ActivityClosed);
+        }
+        Answer::Changed(Box::new(Changed {
+            before: Some(Arc::clone(&card.definition)),
+            after: Arc::clone(&card.definition),
+            version: card.version,
+            phase: Phase::Ended,
+            paused: false,
+            replayed: false,
+        }))
     }
 
     async fn redefine(&self, ledger: &mut Ledger, put: Put, by: By) -> Answer {
@@ -251,7 +280,7 @@ impl Desk {
             Some(IfMatch::Version(version)) => Some(version),
             Some(IfMatch::Never) => Some(0),
         };
-        let redefine = Redefine { definition: put.definition, from: put.from, if_version, request: ledger.request(by) };
+        let redefine = Redefine { definition: put.definition, from: put.from, if_version, request: self.request(by) };
         let ask = |redefine: Redefine, dry_run| {
             let operation = Operation::Redefine { redefine: Box::new(redefine), dry_run };
             self.0.router.change(put.activity_id, operation)
@@ -302,7 +331,7 @@ impl Desk {
             activity_id: put.activity_id,
             definition: Definition::clone(&after),
             from_catalog: put.from == Source::Catalog,
-            change: ledger.request(by).change(),
+            change: self.request(by).change(),
             part: None,
         };
         let entries = found(home, first, at_ms);
@@ -313,9 +342,13 @@ impl Desk {
         let nursery = ledger.nursery.as_mut().expect("the desk is opened with its nursery");
         let first = nursery.journal().durable_seq();
         let (reply, receiver) = oneshot::channel();
-        // Each by itself: together they may be more than a record holds. A start carries on what a crash cuts.
-        for entry in entries {
-            let _stopped = nursery.journal().submit(Submission { entries: smallvec![entry], ack: Ack::Nobody });
+        // A start carries on what a crash cuts.
+        // Each definition by itself, since together they may be more than a record holds; of moves many fit one.
+        for entries in entries.chunk_by(|_, next| matches!(next.event, Event::SlotsMoved(_))) {
+            for entries in entries.chunks(FOUNDING_ENTRIES_MAX) {
+                let submission = Submission { entries: entries.iter().cloned().collect(), ack: Ack::Nobody };
+                let _stopped = nursery.journal().submit(submission);
+            }
         }
         let _stopped = nursery.journal().submit(Submission { entries: smallvec![], ack: Ack::Answer(reply, answer) });
         let answer = Asked::Later(receiver).answer().await;
@@ -343,6 +376,11 @@ impl Desk {
         })
     }
 
+    fn request(&self, by: By) -> Request {
+        let change_id = self.0.last_change_id.fetch_add(1, Ordering::Relaxed) + 1;
+        Request { change_id, by: by.author, key: by.key }
+    }
+
     fn refuse(&self, refusal: Refusal) -> Answer {
         let (reason, at_ms) = (Reason::Rule(refusal), self.0.router.now_ms());
         Answer::Refused(Refused { reason, at_ms, shard: ShardId(0) })
@@ -356,9 +394,11 @@ async fn to_the_end<T: 'static>(change: impl Future<Output = T> + 'static) -> T 
 }
 
 impl Ledger {
-    fn request(&mut self, by: By) -> Request {
-        self.last_change_id += 1;
-        Request { change_id: self.last_change_id, by: by.author, key: by.key }
+    fn forget_skus(&mut self, activity_id: ActivityId) {
+        self.activities_of_sku.retain(|_, activities| {
+            activities.remove(&activity_id);
+            !activities.is_empty()
+        });
     }
 
     fn note_skus(&mut self, activity_id: ActivityId, definition: &Definition) {

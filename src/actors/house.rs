@@ -152,6 +152,6 @@ impl House {
 fn left_before(activity_id: ActivityId, left: &Retired) -> Entrance {
     let (home, parts) = (left.home, left.definition.shards.max(1));
     let door = Arc::new(Door::of_left(activity_id, Arc::clone(&left.definition), left.version));
-    let lies = Lies { activity_id, home, parts, first: left.first, last: left.last };
+    let lies = Lies { activity_id, home, parts, first: left.first, last: left.last, orders: left.orders };
     Entrance { activity_id, home, parts, door, behind: Behind::Archive(lies) }
 }

@@ -130,6 +130,9 @@ impl Router {
             (Some(answer), _) => return answer.answer().await,
             (None, None) => return self.refuse(Reason::ActivityNotFound).answer().await,
             (None, Some(entrance)) => {
+                if let Behind::Archive(lies) = &entrance.behind {
+                    return self.0.archive.sale(*lies).answer().await;
+                }
                 (0..entrance.parts).map(|part| self.send(&entrance, part, Question::Sale)).collect()
             }
         };
@@ -215,7 +218,7 @@ impl Router {
     /// Waits until an activity's actor has started: a mailbox has its full size only then, and a burst of shoppers must
     /// not meet a smaller one.
     pub(super) async fn settle(&self, activity_id: ActivityId) {
-        let Some(entrance) = self.entrance(activity_id) else { return };
+        let Some(entrance) = self.entrance(activity_id).filter(|entrance| !entrance.door.has_left()) else { return };
         for part in 0..entrance.parts {
             let _sale = self.wait(&entrance, part, Question::Sale).await;
         }
@@ -241,12 +244,12 @@ impl Router {
                 _ => return false,
             }
         }
-        if !matches!(self.wait(&entrance, 0, Question::Retire { retain_ms, orders }).await, Answer::Retired) {
+        let Answer::Retired { orders } = self.wait(&entrance, 0, Question::Retire { retain_ms, orders }).await else {
             return false;
-        }
+        };
         let card = entrance.door.card();
         let (home, parts) = (entrance.home, entrance.parts);
-        let lies = Lies { activity_id, home, parts, first: *first, last: durable() };
+        let lies = Lies { activity_id, home, parts, first: *first, last: durable(), orders };
         let door = Arc::new(Door::of_left(activity_id, Arc::clone(&card.definition), card.version));
         self.add(Entrance { activity_id, home, parts, door, behind: Behind::Archive(lies) });
         for (part, host) in (0..parts).zip(hosts) {
@@ -257,9 +260,11 @@ impl Router {
     }
 
     async fn wait(&self, entrance: &Entrance, part: u16, question: Question) -> Answer {
-        let Behind::Hosts(hosts, _) = &entrance.behind else {
-            // What is asked so is a change, and nothing changes any more in what has left.
-            return self.refuse(Refusal::ActivityClosed.into()).answer().await;
+        let hosts = match &entrance.behind {
+            Behind::Hosts(hosts, _) => hosts,
+            Behind::Archive(lies) => {
+                return self.0.archive.ask(*lies, entrance.home.shard(part), question).answer().await;
+            }
         };
         let (reply, receiver) = oneshot::channel();
         let shard = entrance.home.shard(part);

@@ -44,7 +44,7 @@ pub(super) struct Shard {
     jobs: VecDeque<Job>,
     /// Of the home only: the last change that the other parts follow.
     last_change: Option<Arc<Unanimous>>,
-    /// Of the home only: its last event is on its way to the journal.
+    /// The activity's last event is in the journal, or on its way there.
     has_left: bool,
 }
 
@@ -66,6 +66,11 @@ impl Shard {
             shard.units[usize::from(index.0)].changed(shard.part(), 0, shard.state.free_units(index));
         }
         shard
+    }
+
+    /// A shard of an activity that has left: it answers, and nothing changes in it.
+    pub fn of_left(state: Sale, door: Arc<Door>) -> Self {
+        Self { has_left: true, ..Self::new(state, door) }
     }
 
     /// The shard's number.

@@ -33,7 +33,8 @@ pub fn replay<R: Read + ?Sized>(
 /// not looked at: each record's own checksum and its link to the one before it are checked, but for the first.
 ///
 /// # Errors
-/// [`Error::Damaged`] or [`Error::Missing`] for the first record that does not hold.
+/// [`Error::Damaged`] or [`Error::Missing`] for the first record that does not hold; [`Error::TailLost`] where the journal
+/// ends before `until`.
 pub fn excerpt<R: Read + ?Sized>(
     journal: &R,
     from: Seq,
@@ -60,7 +61,11 @@ pub fn excerpt<R: Read + ?Sized>(
             })
             .map_err(damaged)?;
         Ok(ControlFlow::Continue(()))
-    })
+    })?;
+    match tail {
+        Some(tail) if tail.seq >= until => Ok(()),
+        tail => Err(Error::TailLost { tail: tail.map_or(Seq(0), |tail| tail.seq), witness: until }),
+    }
 }
 
 /// Checks every record's frame, number and link from the beginning, and that each of `marks` is on the way: what was a

@@ -18,7 +18,7 @@ use crate::actors::turn::Turn;
 use crate::domain::command::{AddStock, CancelOrder, PlaceOrder, Request, SwitchSale};
 use crate::domain::event::{ActivityDefined, Author, Change, Switch};
 use crate::domain::found::found;
-use crate::domain::{Entry, Event, Part, Sales};
+use crate::domain::{Entry, Event, Part, Sale, Sales};
 use crate::ids::{ActivityId, KeyDigest, OrderId, Seq, UnixMillis, UserId};
 use crate::persist::Acknowledge;
 
@@ -311,6 +311,10 @@ impl World {
             sales.take(Seq(1), &entry).expect("what rolls forward follows");
             self.entries.push(entry);
         }
+        let in_line = |sale: &Sale| (sale.version(), sale.is_paused(), sale.is_closed());
+        let home = in_line(sales.get(HOME).expect("the home is there"));
+        assert!(sales.iter().all(|sale| in_line(sale) == home), "U4: a start brings all parts in line");
+        assert_eq!(sales.iter().count(), usize::from(self.parts));
         self.durable = self.entries.len();
         self.compare_acknowledged(&sales);
         let (door, shards) = open(sales.into_activities().next().expect("one activity"));

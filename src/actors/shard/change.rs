@@ -32,9 +32,6 @@ impl Shard {
         gathered: Vec<SkuIndex>,
         turn: &mut Turn,
     ) {
-        if self.has_left {
-            return self.refuse(reply, Refusal::ActivityClosed.into(), turn);
-        }
         let (command, dry_run) = match operation.clone() {
             Operation::Redefine { redefine, dry_run } => (Command::Redefine(*redefine), dry_run),
             Operation::AddStock(add) => (Command::AddStock(add), false),
@@ -43,6 +40,13 @@ impl Shard {
         let stamped = Stamped { at_ms: turn.at_ms, command };
         let decision = loop {
             match self.state.decide(&stamped) {
+                // What would change something comes too late; a repeat, and what stands already, are told.
+                Ok(decision) if self.has_left && !decision.events.is_empty() => {
+                    return self.refuse(reply, Refusal::ActivityClosed.into(), turn);
+                }
+                Err(refusal) if self.has_left && refusal != Refusal::KeyReused => {
+                    return self.refuse(reply, Refusal::ActivityClosed.into(), turn);
+                }
                 Ok(decision) => break decision,
                 // What has lapsed is free.
                 Err(refusal) if refusal.scarce_sku().is_some() && self.is_due(turn.at_ms) => _ = self.expire(turn),

@@ -31,6 +31,6 @@ impl Shard {
         let decision = self.decide(turn.at_ms, Command::Retire { orders }).expect("leaving is never refused");
         let entries = self.take_in(turn.at_ms, decision);
         self.has_left = true;
-        turn.submit(entries, Ack::Answer(reply, Answer::Retired));
+        turn.submit(entries, Ack::Answer(reply, Answer::Retired { orders }));
     }
 }
