@@ -5,9 +5,7 @@ mod http;
 
 use std::collections::BTreeSet;
 
-use http::shards::{
-    buy, buy_at_once, cancel, id, selling_in_shards, sharded, units, user_of, users_of, with_status,
-};
+use http::shards::{buy, buy_at_once, cancel, id, selling_in_shards, sharded, units, user_of, users_of, with_status};
 use http::{ORDERS, PAYMENT_WINDOW_S, Reply, SALE, Server, Settings, get, post, put, wish};
 use serde_json::{Value, json};
 
@@ -187,8 +185,7 @@ fn users_of_every_shard_find_and_cancel_their_orders_and_no_others() {
     for part in 0..PARTS {
         let (user, other) = (user_of(part, PARTS, 1), user_of(part, PARTS, 1_000));
         assert_eq!(server.shopper(user, get("/v1/flash-sales/1001/result?sku_id=2001")).ok(200)["result"], "-1");
-        let orders: Vec<Value> =
-            (0..3).map(|_| server.shopper(user, post(ORDERS).json(&wish(1))).ok(201)).collect();
+        let orders: Vec<Value> = (0..3).map(|_| server.shopper(user, post(ORDERS).json(&wish(1))).ok(201)).collect();
         let own = server.shopper(user, get(ORDERS)).ok(200)["orders"].clone();
         assert_eq!(own, orders.iter().rev().cloned().collect::<Value>(), "newest first");
         let page = server.shopper(user, get(&format!("{ORDERS}?limit=2"))).ok(200);

@@ -15,7 +15,7 @@ use loadtest::{AcksFile, Mode, Plan, Report, Shares, Snapshot};
 
 use self::books::Books;
 use self::operator::Operator;
-use crate::server::{ACTIVITY, Dice, PATIENCE, SECRET, Sale, Server, Stage, until};
+use crate::server::{ACTIVITY, Dice, PATIENCE, SECRET, SKU, Sale, Server, Stage, until};
 
 /// What a round is like.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +29,8 @@ pub struct Script {
     pub kills: u64,
     /// Every request carries a key: then what the clients know is exactly what there is.
     pub all_keyed: bool,
+    /// The journal is cut into the smallest generations, so that kills hit switches and seals.
+    pub small_generations: bool,
 }
 
 /// What came of a round.
@@ -46,6 +48,10 @@ pub struct Outcome {
     pub stock: u64,
     pub held: u64,
     pub expired: u64,
+    /// Events of units that moved, of shards that did as their home did, and sealed generations.
+    pub moves: u64,
+    pub followed: u64,
+    pub sealed: u64,
     pub seconds: f64,
 }
 
@@ -88,7 +94,8 @@ pub fn play(script: &Script) -> Outcome {
     let begun = Instant::now();
     let mut dice = Dice::new(script.seed);
     let mut outcome = Outcome { seed: script.seed, ..Outcome::default() };
-    let stage = Stage::set(script.sale);
+    let stage =
+        if script.small_generations { Stage::in_small_generations(script.sale) } else { Stage::set(script.sale) };
     let server = Server::start(&stage);
     let crowd = Crowd::send(plan(script, &stage));
     let over = AtomicBool::new(false);
@@ -119,7 +126,7 @@ pub fn play(script: &Script) -> Outcome {
     outcome.audits += 1;
     let books = Books::read(&stage);
     (outcome.acks, outcome.stock, outcome.held) = (books.lines, stats.stock, stats.held);
-    outcome.expired = expired(&stage);
+    look_over(&stage, &mut outcome);
     if holds_last {
         assert_eq!((stats.available, stats.held), (0, stats.stock), "sold out to the unit, and not beyond");
         books.assert_no_slot_twice();
@@ -151,6 +158,7 @@ fn plan(script: &Script, stage: &Stage) -> Plan {
         connections: 64,
         mode: Mode::Open { rate: script.rate },
         seed: script.seed,
+        sku_ids: vec![SKU.to_owned()],
         per_user_limit: script.sale.per_user_limit,
         quantities: if script.sale.per_user_limit > 1 { vec![(1, 3), (2, 1)] } else { vec![(1, 1)] },
         shares: if script.all_keyed { keyed } else { shares },
@@ -216,10 +224,19 @@ fn kill_and_kill_again(
     server
 }
 
-fn expired(stage: &Stage) -> u64 {
-    let events = stage.events();
-    let expiries = events.iter().filter(|event| event["event"] == "holds_expired");
-    expiries.map(|event| event["order_ids"].as_array().map_or(0, Vec::len) as u64).sum()
+/// What the journal tells of the round.
+fn look_over(stage: &Stage, outcome: &mut Outcome) {
+    for event in stage.events() {
+        match event["event"].as_str() {
+            Some("holds_expired") => outcome.expired += event["order_ids"].as_array().map_or(0, Vec::len) as u64,
+            Some("slots_moved") => outcome.moves += 1,
+            Some("home_followed") => outcome.followed += 1,
+            _ => {}
+        }
+    }
+    let names =
+        std::fs::read_dir(stage.journal()).expect("a directory").map(|entry| entry.expect("a name").file_name());
+    outcome.sealed = names.filter(|name| name.to_string_lossy().ends_with(".log")).count() as u64;
 }
 
 impl fmt::Display for Outcome {
@@ -228,7 +245,7 @@ impl fmt::Display for Outcome {
             f,
             "seed {}: killed {} times in the sale, {} in start-up; {} orders accepted, {} requests sent again; operator \
              {} changes, {} found done; {} acknowledgements, {} audits: none lost, none doubled; stock {}, held {}, \
-             expired {}; {:.1} s",
+             expired {}; {} moves, {} followed, {} sealed generations; {:.1} s",
             self.seed,
             self.kills_in_sale,
             self.kills_in_start,
@@ -241,6 +258,9 @@ impl fmt::Display for Outcome {
             self.stock,
             self.held,
             self.expired,
+            self.moves,
+            self.followed,
+            self.sealed,
             self.seconds
         )
     }
