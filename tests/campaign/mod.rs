@@ -52,6 +52,8 @@ pub struct Outcome {
     pub moves: u64,
     pub followed: u64,
     pub sealed: u64,
+    /// Shards that a start brought in line with their home.
+    pub rolled_forward: u64,
     pub seconds: f64,
 }
 
@@ -245,7 +247,7 @@ impl fmt::Display for Outcome {
             f,
             "seed {}: killed {} times in the sale, {} in start-up; {} orders accepted, {} requests sent again; operator \
              {} changes, {} found done; {} acknowledgements, {} audits: none lost, none doubled; stock {}, held {}, \
-             expired {}; {} moves, {} followed, {} sealed generations; {:.1} s",
+             expired {}; {} moves, {} followed, {} sealed generations, {} shards rolled forward; {:.1} s",
             self.seed,
             self.kills_in_sale,
             self.kills_in_start,
@@ -261,6 +263,7 @@ impl fmt::Display for Outcome {
             self.moves,
             self.followed,
             self.sealed,
+            self.rolled_forward,
             self.seconds
         )
     }
