@@ -83,6 +83,11 @@ fn each_part(stage: &Stage, from: u64) -> Vec<Reply> {
     (0..PARTS).map(|part| stage.order(user_of(part), Some("k")).expect("it answers")).collect()
 }
 
+/// Shards that the server says it brought in line.
+fn brought_in_line(server: &Server) -> usize {
+    server.log().matches("is brought in line with its home").count()
+}
+
 /// The shards of the events of a kind, in the journal's order.
 fn shards_of(stage: &Stage, kind: &str) -> Vec<u64> {
     let events = stage.events();
@@ -99,6 +104,7 @@ fn an_activity_of_which_a_crash_left_some_shards_is_whole_after_a_start() {
         let (stage, definition) = set();
         write_journal(&stage, &founding(&definition)[..cut]);
         let server = Server::start(&stage);
+        assert_eq!(brought_in_line(&server), 4_usize.saturating_sub(cut), "{}", server.log());
         let stats = stage.operate("GET", "/stats", None, "").expect("it answers").json();
         let shards: Vec<&Value> = stats["shards"].as_array().expect("a list").iter().map(|one| &one["shard"]).collect();
         assert_eq!(shards, [1, 2, 3, 4], "cut after {cut}");
@@ -134,6 +140,7 @@ fn a_change_that_a_crash_left_in_some_shards_is_in_all_after_a_start() {
             };
             write_journal(&stage, &[&founded[..], &changed[..=followers]].concat());
             let server = Server::start(&stage);
+            assert_eq!(brought_in_line(&server), 3 - followers, "{}", server.log());
             for reply in each_part(&stage, 1) {
                 match what {
                     "dearer" => assert_eq!(reply.json()["amount_cents"], 777, "{followers} had followed: {reply:?}"),

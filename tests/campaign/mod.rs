@@ -6,7 +6,7 @@ mod books;
 mod operator;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -29,7 +29,8 @@ pub struct Script {
     pub kills: u64,
     /// Every request carries a key: then what the clients know is exactly what there is.
     pub all_keyed: bool,
-    /// The journal is cut into the smallest generations, so that kills hit switches and seals.
+    /// The journal is cut into the smallest generations and the operator hardly rests, so that kills hit switches, seals
+    /// and changes.
     pub small_generations: bool,
 }
 
@@ -100,11 +101,13 @@ pub fn play(script: &Script) -> Outcome {
         if script.small_generations { Stage::in_small_generations(script.sale) } else { Stage::set(script.sale) };
     let server = Server::start(&stage);
     let crowd = Crowd::send(plan(script, &stage));
-    let over = AtomicBool::new(false);
+    let (over, asked) = (AtomicBool::new(false), AtomicU64::new(0));
     let (server, operator) = thread::scope(|scope| {
-        let operator = scope.spawn(|| Operator::new(&stage, Dice::new(!script.seed)).work(script.sale.stock, &over));
+        let rest_ms = if script.small_generations { 5 } else { 45 };
+        let operator = Operator::new(&stage, Dice::new(!script.seed), rest_ms, &asked);
+        let operator = scope.spawn(|| operator.work(script.sale.stock, &over));
         let _over = Over(&over);
-        let server = kill_and_kill_again(script, &stage, server, &crowd, &mut dice, &mut outcome);
+        let server = kill_and_kill_again(script, &stage, server, (&crowd, &asked), &mut dice, &mut outcome);
         until("the crowd goes home", || crowd.is_over());
         over.store(true, Ordering::SeqCst);
         (server, operator.join().expect("the operator does not panic"))
@@ -196,7 +199,7 @@ fn kill_and_kill_again(
     script: &Script,
     stage: &Stage,
     first: Server,
-    crowd: &Crowd,
+    (crowd, asked): (&Crowd, &AtomicU64),
     dice: &mut Dice,
     outcome: &mut Outcome,
 ) -> Server {
@@ -211,8 +214,18 @@ fn kill_and_kill_again(
         } else {
             let more = crowd.accepted() + 1 + dice.below(share / 2);
             until("the crowd buys on", || crowd.accepted() >= more || crowd.is_over());
-            // The crowd shows its count ten times a second; the moment in between is chance too.
-            thread::sleep(Duration::from_micros(dice.below(60_000)));
+            if script.small_generations {
+                // In the middle of a change, which takes some milliseconds.
+                let (before, begun) = (asked.load(Ordering::SeqCst), Instant::now());
+                while asked.load(Ordering::SeqCst) == before {
+                    assert!(begun.elapsed() < PATIENCE, "the operator works on");
+                    thread::yield_now();
+                }
+                thread::sleep(Duration::from_micros(dice.below(12_000)));
+            } else {
+                // The crowd shows its count ten times a second; the moment in between is chance too.
+                thread::sleep(Duration::from_micros(dice.below(60_000)));
+            }
             outcome.kills_in_sale += u64::from(!crowd.is_over());
             server.kill();
         }
