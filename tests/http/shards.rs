@@ -1,10 +1,15 @@
 //! Sales of several shards: which users a shard serves, and how they ask.
 
+use std::time::{Duration, Instant};
+
 use doorbuster::domain::part::Spread;
 use doorbuster::ids::UserId;
 use serde_json::{Value, json};
 
 use super::{Client, ORDERS, Reply, SALE, Server, Settings, post, put, sale_with, wish};
+
+/// How long a server may be too busy for one user: generous, for a loaded machine.
+const BUSY_AT_MOST: Duration = Duration::from_secs(20);
 
 /// A server with a sale of `shards` shards; some fields of it otherwise.
 pub fn selling_in_shards(shards: u16, stock: u32, fields: Value) -> Server {
@@ -33,12 +38,14 @@ pub fn user_of(part: u16, parts: u16, from: u64) -> u64 {
 /// Buys, and asks again as long as the server is too busy: that is no answer, and never a no.
 pub fn buy(server: &Server, client: &mut Client, user: u64, quantity: u32) -> Reply {
     let request = post(ORDERS).json(&wish(quantity)).token(&server.token(user, None));
+    let begun = Instant::now();
     loop {
         let reply = client.ask(&request);
         if reply.status != 503 {
             return reply;
         }
         reply.problem(503, "overloaded");
+        assert!(begun.elapsed() < BUSY_AT_MOST, "user {user} is never served");
     }
 }
 
