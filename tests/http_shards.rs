@@ -88,6 +88,7 @@ fn too_few_over_all_shards_are_sold_out_for_a_large_order_only() {
             server.shopper(user, request.json(&wish(5))).problem(409, "sold_out");
         }
     }
+    assert_eq!(server.stats()["refused"], json!({ "sold_out": 8 }), "at the door and behind it, each once");
     buy(&server, &mut server.shopper_client(), user_of(3, PARTS, 1), 4).ok(201);
     server.stop_and_audit();
 }

@@ -250,8 +250,10 @@ fn pages_of_orders_go_over_all_shards_and_lose_and_repeat_none() {
 
 /// So large a definition that the events of eight shards need three records at least.
 fn large(title: &str, price_cents: u64) -> Value {
-    let sku = |n: u32| json!({ "sku_id": (2_001 + n).to_string(), "title": "x".repeat(200), "price_cents": price_cents, "stock": 80 });
-    sharded(8, 80, json!({ "title": title, "skus": (0..200).map(sku).collect::<Value>() }))
+    let sold = json!({ "sku_id": "2001", "title": "Phone", "price_cents": price_cents, "stock": 80 });
+    let beside = |n: u32| json!({ "sku_id": format!("beside-{n:0>57}"), "title": "x".repeat(200), "price_cents": 1, "stock": 1 });
+    let skus: Value = std::iter::once(sold).chain((1..200).map(beside)).collect();
+    sharded(8, 80, json!({ "title": title, "skus": skus }))
 }
 
 fn send(server: &Server, request: http::Request) -> Client {

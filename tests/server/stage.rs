@@ -30,7 +30,7 @@ pub struct Sale {
     pub per_user_limit: u32,
     pub payment_window_s: u64,
     pub shards: u16,
-    /// SKUs that nobody buys, with long titles: they make each change of the definition large.
+    /// SKUs that nobody buys, with long names: they make each change of the definition large.
     pub skus_beside: u16,
 }
 
@@ -213,7 +213,7 @@ pub fn order_body() -> String {
 }
 
 fn definition(sale: Sale, stock: u64) -> Value {
-    let beside = |n: u16| serde_json::json!({ "sku_id": format!("beside-{n}"), "title": "x".repeat(200), "price_cents": 100, "stock": 1 });
+    let beside = |n: u16| serde_json::json!({ "sku_id": format!("beside-{n:0>57}"), "title": "x".repeat(200), "price_cents": 100, "stock": 1 });
     let sold = serde_json::json!({ "sku_id": SKU, "title": "Unit", "price_cents": 100, "stock": stock });
     serde_json::json!({
         "kind": "flash_sale", "title": "Tested", "currency": "CNY",
