@@ -6,7 +6,7 @@ mod server;
 
 use std::thread;
 
-use campaign::{Script, play};
+use campaign::{Outcome, Script, play};
 use server::{Sale, Server, Stage, until};
 
 fn from_env(name: &str, default: u64) -> u64 {
@@ -24,9 +24,9 @@ impl Drop for Replay {
     }
 }
 
-fn rounds(script: Script) {
+fn rounds(script: Script) -> Vec<Outcome> {
     let first = from_env("CRASH_SEED", 1);
-    let (mut in_sale, mut audits) = (0, 0);
+    let (mut in_sale, mut audits, mut outcomes) = (0, 0, Vec::new());
     for seed in first..first + from_env("CRASH_ROUNDS", 1) {
         let _replay = Replay(seed);
         let outcome = play(&Script { seed, ..script });
@@ -34,8 +34,10 @@ fn rounds(script: Script) {
         println!("{outcome}");
         in_sale += outcome.kills_in_sale;
         audits += outcome.audits;
+        outcomes.push(outcome);
     }
     println!("killed {in_sale} times in mid-sale; {audits} audits, all hold");
+    outcomes
 }
 
 /// An unoptimised server is some ten times slower, and continuous integration waits.
@@ -48,11 +50,12 @@ fn a_sale_killed_again_and_again_sells_every_unit_once_and_keeps_every_yes() {
     let scale = scale();
     rounds(Script {
         seed: 0,
-        sale: Sale { stock: 400 * scale, per_user_limit: 2, payment_window_s: 3_600 },
+        sale: Sale { stock: 400 * scale, per_user_limit: 2, ..Sale::default() },
         shoppers: 1_200 * scale,
         rate: 300.0 * f64::from(u32::try_from(scale).expect("a small number")),
         kills: 4,
         all_keyed: true,
+        small_generations: false,
     });
 }
 
@@ -61,12 +64,33 @@ fn holds_that_expire_across_kills_are_sold_again_and_nothing_is_sold_twice() {
     let scale = scale();
     rounds(Script {
         seed: 0,
-        sale: Sale { stock: 100 * scale, per_user_limit: 1, payment_window_s: 2 },
+        sale: Sale { stock: 100 * scale, payment_window_s: 2, ..Sale::default() },
         shoppers: 1_200 * scale,
         rate: 250.0 * f64::from(u32::try_from(scale).expect("a small number")),
         kills: 4,
         all_keyed: false,
+        small_generations: false,
     });
+}
+
+/// Four shards, whose units move and whose definition is so large that a change needs two records and a generation is full
+/// after five: kills hit moves, changes that only some shards have followed, switches and seals.
+#[test]
+fn a_sale_of_four_shards_killed_among_moves_changes_and_seals_sells_every_unit_once_and_keeps_every_yes() {
+    let scale = scale();
+    let outcomes = rounds(Script {
+        seed: 0,
+        sale: Sale { stock: 300 * scale, per_user_limit: 2, shards: 4, skus_beside: 199, ..Sale::default() },
+        shoppers: 900 * scale,
+        rate: 250.0 * f64::from(u32::try_from(scale).expect("a small number")),
+        kills: 6,
+        all_keyed: true,
+        small_generations: true,
+    });
+    for outcome in outcomes {
+        let moved = (outcome.moves > 3, outcome.followed > 0, outcome.sealed > 0);
+        assert_eq!(moved, (true, true, true), "there was something to be killed in: {outcome}");
+    }
 }
 
 #[test]

@@ -110,6 +110,15 @@ impl Host {
         // A shard that has left has nothing to do any more.
         let Some(tenant) = self.tenants.get_mut(&to) else { return };
         act(&mut tenant.shard, &mut turn);
+        // Before anybody hears of the turn: who knows of a hold may ask elsewhere when it has run out, and no door may then
+        // take it for one that still stands (S6).
+        let (before, after) = (tenant.deadline, tenant.shard.next_deadline());
+        if before != after {
+            tenant.deadline = after;
+            tenant.shard.show_deadline();
+            before.into_iter().for_each(|at| _ = self.deadlines.remove(&(at, to)));
+            after.into_iter().for_each(|at| _ = self.deadlines.insert((at, to)));
+        }
         for submission in turn.submissions.drain(..) {
             // Where the writer is gone the journal has failed and the process stops: the answer is dropped on purpose.
             let _stopped = self.shared.journal.submit(submission);
@@ -119,13 +128,6 @@ impl Host {
             let to = tenant.shard.sibling(part);
             // Past the mailbox's bound: letters are few, by the protocol, and must arrive.
             siblings[usize::from(part)].do_send(Post { to, letter });
-        }
-        let (before, after) = (tenant.deadline, tenant.shard.next_deadline());
-        if before != after {
-            tenant.deadline = after;
-            tenant.shard.show_deadline();
-            before.into_iter().for_each(|at| _ = self.deadlines.remove(&(at, to)));
-            after.into_iter().for_each(|at| _ = self.deadlines.insert((at, to)));
         }
         self.arm(ctx);
     }

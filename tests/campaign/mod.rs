@@ -6,7 +6,7 @@ mod books;
 mod operator;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use loadtest::{AcksFile, Mode, Plan, Report, Shares, Snapshot};
 
 use self::books::Books;
 use self::operator::Operator;
-use crate::server::{ACTIVITY, Dice, PATIENCE, SECRET, Sale, Server, Stage, until};
+use crate::server::{ACTIVITY, Dice, PATIENCE, SECRET, SKU, Sale, Server, Stage, until};
 
 /// What a round is like.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +29,9 @@ pub struct Script {
     pub kills: u64,
     /// Every request carries a key: then what the clients know is exactly what there is.
     pub all_keyed: bool,
+    /// The journal is cut into the smallest generations and the operator hardly rests, so that kills hit switches, seals
+    /// and changes.
+    pub small_generations: bool,
 }
 
 /// What came of a round.
@@ -46,6 +49,12 @@ pub struct Outcome {
     pub stock: u64,
     pub held: u64,
     pub expired: u64,
+    /// Events of units that moved, of shards that did as their home did, and sealed generations.
+    pub moves: u64,
+    pub followed: u64,
+    pub sealed: u64,
+    /// Shards that a start brought in line with their home.
+    pub rolled_forward: u64,
     pub seconds: f64,
 }
 
@@ -88,14 +97,17 @@ pub fn play(script: &Script) -> Outcome {
     let begun = Instant::now();
     let mut dice = Dice::new(script.seed);
     let mut outcome = Outcome { seed: script.seed, ..Outcome::default() };
-    let stage = Stage::set(script.sale);
+    let stage =
+        if script.small_generations { Stage::in_small_generations(script.sale) } else { Stage::set(script.sale) };
     let server = Server::start(&stage);
     let crowd = Crowd::send(plan(script, &stage));
-    let over = AtomicBool::new(false);
+    let (over, asked) = (AtomicBool::new(false), AtomicU64::new(0));
     let (server, operator) = thread::scope(|scope| {
-        let operator = scope.spawn(|| Operator::new(&stage, Dice::new(!script.seed)).work(script.sale.stock, &over));
+        let rest_ms = if script.small_generations { 5 } else { 45 };
+        let operator = Operator::new(&stage, Dice::new(!script.seed), rest_ms, &asked);
+        let operator = scope.spawn(|| operator.work(script.sale.stock, &over));
         let _over = Over(&over);
-        let server = kill_and_kill_again(script, &stage, server, &crowd, &mut dice, &mut outcome);
+        let server = kill_and_kill_again(script, &stage, server, (&crowd, &asked), &mut dice, &mut outcome);
         until("the crowd goes home", || crowd.is_over());
         over.store(true, Ordering::SeqCst);
         (server, operator.join().expect("the operator does not panic"))
@@ -119,7 +131,7 @@ pub fn play(script: &Script) -> Outcome {
     outcome.audits += 1;
     let books = Books::read(&stage);
     (outcome.acks, outcome.stock, outcome.held) = (books.lines, stats.stock, stats.held);
-    outcome.expired = expired(&stage);
+    look_over(&stage, &mut outcome);
     if holds_last {
         assert_eq!((stats.available, stats.held), (0, stats.stock), "sold out to the unit, and not beyond");
         books.assert_no_slot_twice();
@@ -151,6 +163,7 @@ fn plan(script: &Script, stage: &Stage) -> Plan {
         connections: 64,
         mode: Mode::Open { rate: script.rate },
         seed: script.seed,
+        sku_ids: vec![SKU.to_owned()],
         per_user_limit: script.sale.per_user_limit,
         quantities: if script.sale.per_user_limit > 1 { vec![(1, 3), (2, 1)] } else { vec![(1, 1)] },
         shares: if script.all_keyed { keyed } else { shares },
@@ -186,7 +199,7 @@ fn kill_and_kill_again(
     script: &Script,
     stage: &Stage,
     first: Server,
-    crowd: &Crowd,
+    (crowd, asked): (&Crowd, &AtomicU64),
     dice: &mut Dice,
     outcome: &mut Outcome,
 ) -> Server {
@@ -201,8 +214,18 @@ fn kill_and_kill_again(
         } else {
             let more = crowd.accepted() + 1 + dice.below(share / 2);
             until("the crowd buys on", || crowd.accepted() >= more || crowd.is_over());
-            // The crowd shows its count ten times a second; the moment in between is chance too.
-            thread::sleep(Duration::from_micros(dice.below(60_000)));
+            if script.small_generations {
+                // In the middle of a change, which takes some milliseconds.
+                let (before, begun) = (asked.load(Ordering::SeqCst), Instant::now());
+                while asked.load(Ordering::SeqCst) == before {
+                    assert!(begun.elapsed() < PATIENCE, "the operator works on");
+                    thread::yield_now();
+                }
+                thread::sleep(Duration::from_micros(dice.below(12_000)));
+            } else {
+                // The crowd shows its count ten times a second; the moment in between is chance too.
+                thread::sleep(Duration::from_micros(dice.below(60_000)));
+            }
             outcome.kills_in_sale += u64::from(!crowd.is_over());
             server.kill();
         }
@@ -216,10 +239,19 @@ fn kill_and_kill_again(
     server
 }
 
-fn expired(stage: &Stage) -> u64 {
-    let events = stage.events();
-    let expiries = events.iter().filter(|event| event["event"] == "holds_expired");
-    expiries.map(|event| event["order_ids"].as_array().map_or(0, Vec::len) as u64).sum()
+/// What the journal tells of the round.
+fn look_over(stage: &Stage, outcome: &mut Outcome) {
+    for event in stage.events() {
+        match event["event"].as_str() {
+            Some("holds_expired") => outcome.expired += event["order_ids"].as_array().map_or(0, Vec::len) as u64,
+            Some("slots_moved") => outcome.moves += 1,
+            Some("home_followed") => outcome.followed += 1,
+            _ => {}
+        }
+    }
+    let names =
+        std::fs::read_dir(stage.journal()).expect("a directory").map(|entry| entry.expect("a name").file_name());
+    outcome.sealed = names.filter(|name| name.to_string_lossy().ends_with(".log")).count() as u64;
 }
 
 impl fmt::Display for Outcome {
@@ -228,7 +260,7 @@ impl fmt::Display for Outcome {
             f,
             "seed {}: killed {} times in the sale, {} in start-up; {} orders accepted, {} requests sent again; operator \
              {} changes, {} found done; {} acknowledgements, {} audits: none lost, none doubled; stock {}, held {}, \
-             expired {}; {:.1} s",
+             expired {}; {} moves, {} followed, {} sealed generations, {} shards rolled forward; {:.1} s",
             self.seed,
             self.kills_in_sale,
             self.kills_in_start,
@@ -241,6 +273,10 @@ impl fmt::Display for Outcome {
             self.stock,
             self.held,
             self.expired,
+            self.moves,
+            self.followed,
+            self.sealed,
+            self.rolled_forward,
             self.seconds
         )
     }

@@ -1,7 +1,7 @@
 //! An operator who restocks, redefines, pauses and resumes while the server dies under them. Each change has a key and is
 //! asked for until it is answered, so each must take effect exactly once; what the stock should be is kept here.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,10 @@ use crate::server::{Dice, PATIENCE, Reply, SKU, Stage};
 pub struct Operator<'a> {
     stage: &'a Stage,
     dice: Dice,
-    asked: u64,
+    /// The longest rest between two changes.
+    rest_ms: u64,
+    /// Changes asked for, for others to see.
+    asked: &'a AtomicU64,
     done: Done,
 }
 
@@ -27,8 +30,8 @@ pub struct Done {
 }
 
 impl<'a> Operator<'a> {
-    pub fn new(stage: &'a Stage, dice: Dice) -> Self {
-        Self { stage, dice, asked: 0, done: Done::default() }
+    pub fn new(stage: &'a Stage, dice: Dice, rest_ms: u64, asked: &'a AtomicU64) -> Self {
+        Self { stage, dice, rest_ms, asked, done: Done::default() }
     }
 
     /// Works until the sale is over; leaves it resumed.
@@ -45,7 +48,7 @@ impl<'a> Operator<'a> {
                 _ => self.change("POST", "/reload", ""),
             }
             // People do not hammer; nothing waits for this.
-            thread::sleep(Duration::from_millis(5 + self.dice.below(40)));
+            thread::sleep(Duration::from_millis(self.dice.below(self.rest_ms)));
         }
         self.done
     }
@@ -84,8 +87,7 @@ impl<'a> Operator<'a> {
 
     /// Asks with a fresh key until the server says something.
     fn ask(&mut self, method: &str, path: &str, body: &str) -> Reply {
-        self.asked += 1;
-        let key = format!("change-{}", self.asked);
+        let key = format!("change-{}", self.asked.fetch_add(1, Ordering::SeqCst));
         let begun = Instant::now();
         loop {
             match self.stage.operate(method, path, Some(&key), body) {

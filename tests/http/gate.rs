@@ -15,11 +15,16 @@ pub struct Gate(Arc<(Mutex<State>, Condvar)>);
 struct State {
     is_shut: bool,
     held_up: usize,
+    /// Appends that came to the gate since it was last shut.
+    came: usize,
+    /// Appends that may pass though it is shut.
+    passes: usize,
 }
 
 impl Gate {
     pub fn shut(&self) {
-        self.0.0.lock().expect("not poisoned").is_shut = true;
+        let mut state = self.0.0.lock().expect("not poisoned");
+        (state.is_shut, state.came, state.passes) = (true, 0, 0);
     }
 
     pub fn open(&self) {
@@ -34,13 +39,28 @@ impl Gate {
         drop(changed.wait_while(state, |state| state.held_up == 0).expect("not poisoned"));
     }
 
+    /// Waits until so many appends have come since the gate was shut.
+    pub fn wait_for_appends(&self, count: usize) {
+        let (state, changed) = &*self.0;
+        let state = state.lock().expect("not poisoned");
+        drop(changed.wait_while(state, |state| state.came < count).expect("not poisoned"));
+    }
+
+    /// Lets one append pass and stays shut.
+    pub fn let_one_pass(&self) {
+        self.0.0.lock().expect("not poisoned").passes += 1;
+        self.0.1.notify_all();
+    }
+
     fn pass(&self) {
         let (state, changed) = &*self.0;
         let mut state = state.lock().expect("not poisoned");
         state.held_up += 1;
+        state.came += 1;
         changed.notify_all();
-        let mut state = changed.wait_while(state, |state| state.is_shut).expect("not poisoned");
+        let mut state = changed.wait_while(state, |state| state.is_shut && state.passes == 0).expect("not poisoned");
         state.held_up -= 1;
+        state.passes = state.passes.saturating_sub(1);
     }
 }
 

@@ -5,6 +5,7 @@
 pub mod client;
 pub mod gate;
 pub mod server;
+pub mod shards;
 
 pub use client::{Client, Reply, Request, connect, get, post, put};
 use serde_json::{Value, json};

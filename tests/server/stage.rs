@@ -29,11 +29,14 @@ pub struct Sale {
     pub stock: u64,
     pub per_user_limit: u32,
     pub payment_window_s: u64,
+    pub shards: u16,
+    /// SKUs that nobody buys, with long names: they make each change of the definition large.
+    pub skus_beside: u16,
 }
 
 impl Default for Sale {
     fn default() -> Self {
-        Self { stock: 100, per_user_limit: 1, payment_window_s: 3_600 }
+        Self { stock: 100, per_user_limit: 1, payment_window_s: 3_600, shards: 1, skus_beside: 0 }
     }
 }
 
@@ -65,13 +68,22 @@ pub struct Stage {
 
 impl Stage {
     pub fn set(sale: Sale) -> Self {
+        Self::set_with(sale, "")
+    }
+
+    /// A stage whose server writes generations of 1 MiB, the smallest that the configuration allows.
+    pub fn in_small_generations(sale: Sale) -> Self {
+        Self::set_with(sale, "generation_max_bytes = 1048576\n")
+    }
+
+    fn set_with(sale: Sale, journal: &str) -> Self {
         // On the build's disk: elsewhere it may be memory, where no sync means anything.
         let dir = tempfile::Builder::new().prefix("stage-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
         let dir = dir.expect("a directory below the build's");
         let (shopper, operator) = (free_address(), free_address());
         let text = format!(
             "data_dir = \"data\"\n[shopper]\nlisten = \"{shopper}\"\n[operator]\nlisten = \"{operator}\"\n\
-             [auth]\nsecret = \"{SECRET}\"\n[journal]\nmin_free_bytes = 0\n[catalog]\ndir = \"catalog\"\n\
+             [auth]\nsecret = \"{SECRET}\"\n[journal]\nmin_free_bytes = 0\n{journal}[catalog]\ndir = \"catalog\"\n\
              [limits]\ndrain_delay_s = 0\ndrain_timeout_s = 5\nworkers = 2\n"
         );
         fs::write(dir.path().join("doorbuster.toml"), text).expect("the configuration can be written");
@@ -201,11 +213,13 @@ pub fn order_body() -> String {
 }
 
 fn definition(sale: Sale, stock: u64) -> Value {
+    let beside = |n: u16| serde_json::json!({ "sku_id": format!("beside-{n:0>57}"), "title": "x".repeat(200), "price_cents": 100, "stock": 1 });
+    let sold = serde_json::json!({ "sku_id": SKU, "title": "Unit", "price_cents": 100, "stock": stock });
     serde_json::json!({
         "kind": "flash_sale", "title": "Tested", "currency": "CNY",
         "starts_at": "2025-01-01T00:00:00+08:00", "ends_at": "2035-01-01T00:00:00+08:00",
-        "per_user_limit": sale.per_user_limit, "payment_window_s": sale.payment_window_s,
-        "skus": [{ "sku_id": SKU, "title": "Unit", "price_cents": 100, "stock": stock }],
+        "shards": sale.shards, "per_user_limit": sale.per_user_limit, "payment_window_s": sale.payment_window_s,
+        "skus": std::iter::once(sold).chain((0..sale.skus_beside).map(beside)).collect::<Value>(),
     })
 }
 
