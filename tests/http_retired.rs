@@ -77,7 +77,8 @@ fn what_left_is_told(shards: u64) {
         .collect();
     server.shopper(3, post(&format!("/v1/orders/{}/cancel", ids[2])).key("c")).ok(200);
     server.shopper(9, post(ORDERS).json(&wish(1))).ok(201);
-    server.operator(post(&format!("{SALE}/stock")).json(&json!({ "sku_id": "2001", "add": 5 }))).ok(200);
+    let restock = post(&format!("{SALE}/stock")).json(&json!({ "sku_id": "2001", "add": 5 })).key("more");
+    server.operator(restock.clone()).ok(200);
 
     // The window and the holds are over, but not for long: nothing leaves yet.
     server.clock.advance_ms(HOUR_MS + PAYMENT_WINDOW_S * 1_000);
@@ -109,6 +110,10 @@ fn what_left_is_told(shards: u64) {
         cancel(3, &ids[1]).problem(404, "order_not_found");
         server.operator(put(SALE, &sale_with(99, json!({ "shards": shards })))).problem(409, "activity_closed");
         server.operator(post(&format!("{SALE}/pause"))).problem(409, "activity_closed");
+        let replay = server.operator(restock.clone());
+        assert_eq!((replay.status, replay.header("idempotent-replayed")), (200, Some("true")));
+        server.operator(post(&format!("{SALE}/resume"))).ok(200);
+        server.shopper(1, get("/v1/orders/1000000000000")).problem(404, "order_not_found");
         server.operator(post(&format!("{SALE}/close"))).problem(409, "activity_closed");
         let more = json!({ "sku_id": "2001", "add": 5 });
         server.operator(post(&format!("{SALE}/stock")).json(&more)).problem(409, "activity_closed");
@@ -125,6 +130,11 @@ fn what_left_is_told(shards: u64) {
     let server = Server::start(Settings { disk, catalog, ..settings() });
     assert_eq!(server.metric("doorbuster_activities_left"), Some(1.0));
     server.clock.advance_ms(4 * HOUR_MS);
+    let reloaded = server.operator(post("/admin/v1/reload")).ok(200);
+    assert_eq!(reloaded["faults"].as_array().map(Vec::len), Some(1), "its file says something else: {reloaded}");
+    server.write_catalog("1001.toml", &toml_of(&sale_with(13, json!({ "shards": shards }))));
+    let reloaded = server.operator(post("/admin/v1/reload")).ok(200);
+    assert_eq!(reloaded["faults"].as_array().map(Vec::len), Some(0), "its file says what stands: {reloaded}");
     let ready = server.stranger(get("/readyz"));
     assert_eq!((ready.status, ready.json()["status"].as_str()), (200, Some("ready")), "{}", ready.text());
     // The other activity is in the lists now.
@@ -177,5 +187,6 @@ fn a_closed_activity_leaves_when_its_holds_are_over() {
     server.clock.advance_ms(PAYMENT_WINDOW_S * 1_000);
     wait_until_left(&server, 2.0);
     assert_eq!(server.stats()["accepted"], 1);
+    server.operator(post(&format!("{SALE}/close"))).ok(200);
     server.stop_and_audit();
 }
