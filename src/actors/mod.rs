@@ -9,7 +9,7 @@
 //!   http ◀───────────────── oneshot ◀────────────────────── Ack::durable ◀─────────┘
 //! ```
 //!
-//! An activity of several shards has a home, part 0: units move between the others through it ([`letter`]), and
+//! An activity of several shards has a home, part 0: units move between the others through it (`letter.rs`), and
 //! operators' changes, which come by the [`desk`], are decided there and followed by the rest.
 
 mod ack;
