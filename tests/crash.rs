@@ -74,7 +74,8 @@ fn holds_that_expire_across_kills_are_sold_again_and_nothing_is_sold_twice() {
 }
 
 /// Four shards, whose units move and whose definition is so large that a change needs two records and a generation is full
-/// after five: kills hit moves, changes that only some shards have followed, switches and seals.
+/// after five: kills fall among moves, changes, switches and seals. A change that only
+/// some shards have followed is a window that no kill of these was seen to hit: `process_shards.rs` cuts journals there.
 #[test]
 fn a_sale_of_four_shards_killed_among_moves_changes_and_seals_sells_every_unit_once_and_keeps_every_yes() {
     let scale = scale();
