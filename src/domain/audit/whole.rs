@@ -119,8 +119,9 @@ impl Whole {
         let common = self.common.as_ref()?;
         let state = |turn: &Turn| (turn.change_id, turn.version, turn.paused, turn.closed);
         let said = (control.change_id, control.version, control.paused, control.closed);
-        let later = common.turns.iter().enumerate().skip(part.turn() + 1);
-        let (number, turn) = later.rev().find(|(_, turn)| state(turn) == said)?;
+        // The earliest: change ids may cross on their way to the home, and then several turns look alike.
+        let mut later = common.turns.iter().enumerate().skip(part.turn() + 1);
+        let (number, turn) = later.find(|(_, turn)| state(turn) == said)?;
         let definition = (turn.version != part.version()).then_some(&*turn.definition);
         let skus = common.names[..turn.names].get(part.names().len()..)?;
         (control.definition.as_ref() == definition && control.skus == skus).then_some(number)
