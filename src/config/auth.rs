@@ -132,22 +132,32 @@ fn shared(section: &mut Fields<'_>, base: &Path) -> Option<Keys> {
     Some(Keys::Shared { secret: secret?, previous })
 }
 
-/// Reads a secret that stands here or in a file; `None` where it stands nowhere or is faulty.
+/// Reads a shared secret that stands here or in a file; `None` where it stands nowhere or is faulty.
 fn secret(section: &mut Fields<'_>, here: &'static str, in_file: &'static str, base: &Path) -> Option<Secret> {
-    if section.has(here) && section.has(in_file) {
-        section.fault(in_file, format!("and {here} are both given"), "keep one of them");
-        return None;
-    }
-    let (name, bytes) = match section.text(here) {
-        Some(text) => (here, text.as_bytes().to_vec()),
-        None => (in_file, without_newline(file(section, in_file, base)?)),
-    };
+    let (name, bytes) = here_or_in_file(section, here, in_file, base)?;
     if bytes.len() < SECRET_BYTES_MIN {
         let what = format!("must be at least {SECRET_BYTES_MIN} bytes, is {}", bytes.len());
         section.fault(name, what, "take a random one, such as `openssl rand -hex 32` prints");
         return None;
     }
     Some(Secret::new(bytes))
+}
+
+/// Reads what stands here or in a file, with the name of the key; `None` where it stands nowhere or is faulty.
+pub fn here_or_in_file(
+    section: &mut Fields<'_>,
+    here: &'static str,
+    in_file: &'static str,
+    base: &Path,
+) -> Option<(&'static str, Vec<u8>)> {
+    if section.has(here) && section.has(in_file) {
+        section.fault(in_file, format!("and {here} are both given"), "keep one of them");
+        return None;
+    }
+    match section.text(here) {
+        Some(text) => Some((here, text.as_bytes().to_vec())),
+        None => Some((in_file, without_newline(file(section, in_file, base)?))),
+    }
 }
 
 /// Editors and `echo` end a file with a line break that is no part of the secret.

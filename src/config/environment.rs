@@ -75,7 +75,8 @@ fn drop_replaced(root: &mut Node, written: &[(Vec<String>, Node)]) {
         let [section, key] = path.as_slice() else { continue };
         let pair = [key.trim_end_matches("_file").to_owned(), format!("{}_file", key.trim_end_matches("_file"))];
         if let Some(entries) = entries_of(root, section) {
-            entries.retain(|entry| !(pair[0].ends_with("secret") && pair.contains(&entry.name)));
+            let is_secret = pair[0].ends_with("secret") || (section == "mysql" && pair[0] == "url");
+            entries.retain(|entry| !(is_secret && pair.contains(&entry.name)));
         }
     }
 }

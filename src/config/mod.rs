@@ -8,6 +8,7 @@ mod auth;
 mod environment;
 mod files;
 mod limits;
+mod mysql;
 mod read;
 mod secret;
 
@@ -19,6 +20,7 @@ use crate::faults::{At, Fault, Faults, tree};
 
 pub use auth::{Auth, Keys, PublicKeyAlgorithm};
 pub use limits::Limits;
+pub use mysql::Mysql;
 pub use secret::{SECRET_BYTES_MIN, Secret};
 
 /// The whole configuration, read and found sound.
@@ -36,6 +38,8 @@ pub struct Config {
     pub journal: Journal,
     /// Where activities are defined.
     pub catalog: Catalog,
+    /// Where orders are shipped to; `None` where the journal is the only store.
+    pub mysql: Option<Mysql>,
     /// Every bound on what the outside may ask of the process.
     pub limits: Limits,
     /// What is logged, and how.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::faults::{Faults, Fields, Node, clipped};
 use crate::ids::JSON_INTEGER_MAX;
 
-use super::{Catalog, Config, Durability, Journal, Log, LogFormat, Operator, Shopper, auth, limits};
+use super::{Catalog, Config, Durability, Journal, Log, LogFormat, Operator, Shopper, auth, limits, mysql};
 
 /// Reads the tree, and the catalogue's directory by itself; where faults were noted, the former is not sound.
 pub fn config(root: &Node, base: &Path, faults: &Faults) -> Option<(Option<Config>, PathBuf)> {
@@ -20,10 +20,17 @@ pub fn config(root: &Node, base: &Path, faults: &Faults) -> Option<(Option<Confi
     let limits = limits::read(&mut section);
     section.finish();
     let (journal, catalog, log) = (journal(&mut top), catalog(&mut top, base), log(&mut top));
-    unavailable_sections(&mut top);
+    let mysql = top.has("mysql").then(|| {
+        let mut section = top.section("mysql");
+        let mysql = mysql::read(&mut section, base);
+        section.finish();
+        mysql
+    });
+    unavailable_section(&mut top);
     top.finish();
     let catalog_dir = catalog.dir.clone();
-    let config = auth.map(|auth| Config { data_dir, shopper, operator, auth, journal, catalog, limits, log });
+    let mysql = mysql.flatten();
+    let config = auth.map(|auth| Config { data_dir, shopper, operator, auth, journal, catalog, mysql, limits, log });
     Some((config, catalog_dir))
 }
 
@@ -122,11 +129,9 @@ fn log(top: &mut Fields<'_>) -> Log {
     Log { format, level }
 }
 
-/// Sections of the shape that later versions read. Passing over them would pretend that they do something.
-fn unavailable_sections(top: &mut Fields<'_>) {
-    for name in ["mysql", "payments"] {
-        if top.has(name) {
-            top.unavailable(name, &format!("[{name}]"), "remove this section");
-        }
+/// A section of the shape that later versions read. Passing over them would pretend that they do something.
+fn unavailable_section(top: &mut Fields<'_>) {
+    if top.has("payments") {
+        top.unavailable("payments", "[payments]", "remove this section");
     }
 }

@@ -4,7 +4,7 @@
 use std::ops::ControlFlow;
 
 use super::error::{Error, Fault};
-use super::frame::{Record, Tail};
+use super::frame::{Record, RecordHash, Tail};
 use super::journal::Read;
 use crate::domain::event::Entry;
 use crate::ids::Seq;
@@ -25,8 +25,42 @@ pub fn replay<R: Read + ?Sized>(
     mut each: impl FnMut(Seq, Entry),
 ) -> Result<Tail, Error> {
     walk(journal, after, until, |record| {
-        record.entries(&mut each).map_err(|fault| Error::Damaged { record: record.first(), fault })
+        record.entries(&mut each).map_err(|fault| Error::Damaged { record: record.first(), fault })?;
+        Ok(ControlFlow::Continue(()))
     })
+}
+
+/// The entries of the records after `after`, up to event `until` as in [`replay`], and the tail that they lead to: whole
+/// records, no more of them once there are `enough` entries. No entries where there is nothing left to read.
+///
+/// # Errors
+/// As [`replay`].
+pub fn portion<R: Read + ?Sized>(
+    journal: &R,
+    after: Tail,
+    until: Seq,
+    enough: usize,
+) -> Result<(Vec<(Seq, Entry)>, Tail), Error> {
+    let mut entries = Vec::new();
+    let tail = walk(journal, after, until, |record| {
+        let taken = record.entries(|seq, entry| entries.push((seq, entry)));
+        taken.map_err(|fault| Error::Damaged { record: record.first(), fault })?;
+        Ok(if entries.len() < enough { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    })?;
+    Ok((entries, tail))
+}
+
+/// What a journal is known by: its first record's hash. `None` while it is empty.
+///
+/// # Errors
+/// [`Error::Damaged`] where that record does not hold; [`Error::Missing`] where another comes first.
+pub fn identity<R: Read + ?Sized>(journal: &R) -> Result<Option<RecordHash>, Error> {
+    let mut identity = None;
+    walk(journal, Tail::START, Seq(u64::MAX), |record| {
+        identity = Some(record.tail().hash);
+        Ok(ControlFlow::Break(()))
+    })?;
+    Ok(identity)
 }
 
 /// Hands the entries from event `from` to event `until` to `each`, those at the ends included. What came before them is
@@ -111,12 +145,12 @@ pub(super) fn all_met(unmet: &[Tail], tail: &Tail) -> Result<(), Error> {
     }
 }
 
-/// Follows the chain from `after` through every record that ends at or before `until`.
+/// Follows the chain from `after` through every record that ends at or before `until`, or until `each` breaks after one.
 fn walk<R: Read + ?Sized>(
     journal: &R,
     after: Tail,
     until: Seq,
-    mut each: impl FnMut(&Record<'_>) -> Result<(), Error>,
+    mut each: impl FnMut(&Record<'_>) -> Result<ControlFlow<()>, Error>,
 ) -> Result<Tail, Error> {
     let mut tail = after;
     // The record that ends at `after` is read too: a cursor of another journal, or one beyond the end, is told apart
@@ -134,9 +168,9 @@ fn walk<R: Read + ?Sized>(
         if record.tail().seq > until {
             return Ok(ControlFlow::Break(()));
         }
-        each(&record)?;
+        let flow = each(&record)?;
         tail = record.tail();
-        Ok(ControlFlow::Continue(()))
+        Ok(flow)
     })?;
     if anchored { Ok(tail) } else { Err(Error::TailLost { tail: Seq(0), witness: after.seq }) }
 }

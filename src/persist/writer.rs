@@ -40,7 +40,8 @@ pub struct DurableGroup {
 
 /// Sees each group, for metrics. Runs on the writer's thread.
 pub trait Observe: Send {
-    /// A record is durable, and its submissions are about to be told.
+    /// A record is durable, the handles' [`durable_seq`](Handle::durable_seq) says so, and its submissions are about to be
+    /// told.
     fn group(&mut self, group: &DurableGroup);
 }
 
@@ -191,10 +192,12 @@ impl<A: Acknowledge> Desk<A> {
             let tail = journal.append(&before, &record)?;
             let (append, bytes) = (begun.elapsed(), record.bytes().len());
             assert_eq!(tail, record.tail(), "J1: the journal ends with the record just appended");
-            self.observe.group(&DurableGroup { events, submissions: self.acks.len(), bytes, append });
             self.record.clear();
+            self.progress.advance(tail.seq, self.acks.len() as u64);
+            self.observe.group(&DurableGroup { events, submissions: self.acks.len(), bytes, append });
+        } else {
+            self.progress.advance(journal.tail().seq, self.acks.len() as u64);
         }
-        self.progress.advance(journal.tail().seq, self.acks.len() as u64);
         self.acks.drain(..).for_each(A::durable);
         Ok(())
     }

@@ -1,0 +1,174 @@
+//! The way to the server: a URL, connections that say what they want of the server, and tables that are up to date.
+
+use std::fmt;
+use std::future::Future;
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlDatabaseError};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqlSafeStr, raw_sql};
+
+use super::error::Error;
+
+/// How long a connection may take to stand.
+const CONNECT_WAIT: Duration = Duration::from_secs(5);
+/// How long tables may take to be brought up to date: an index over many rows takes its time.
+const MIGRATE_WAIT: Duration = Duration::from_secs(600);
+/// The server's number for a database that is not there.
+const UNKNOWN_DATABASE: u16 = 1049;
+
+const MIGRATING: &str = "bringing the tables up to date";
+
+/// The migrations, in order. What has been released is never changed: add to it.
+const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "orders", include_str!("schema.sql"))];
+
+/// What every connection asks for. Rows that do not fit are errors and never cut; a lock is waited for less long than an
+/// answer; what others commit between two statements may be seen, as nothing here reads twice.
+const SESSION: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', \
+                       SESSION innodb_lock_wait_timeout = 5, \
+                       SESSION transaction_isolation = 'READ-COMMITTED'";
+const SESSION_MARIADB: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', \
+                               SESSION innodb_lock_wait_timeout = 5, \
+                               SESSION tx_isolation = 'READ-COMMITTED'";
+
+/// Where MySQL is, and who we are there. Shown without the password.
+#[derive(Clone)]
+pub struct Target {
+    options: MySqlConnectOptions,
+    database: String,
+}
+
+impl FromStr for Target {
+    type Err = String;
+
+    /// Reads `mysql://user:password@host:3306/database`.
+    fn from_str(url: &str) -> Result<Self, String> {
+        if !url.starts_with("mysql://") && !url.starts_with("mariadb://") {
+            return Err("does not begin with mysql://".to_owned());
+        }
+        let options: MySqlConnectOptions = url.parse().map_err(|error: sqlx::Error| error.to_string())?;
+        let database = options.get_database().unwrap_or_default().to_owned();
+        if database.is_empty() || database.contains('`') {
+            return Err("names no database".to_owned());
+        }
+        Ok(Self { options: options.disable_statement_logging(), database })
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}/{}", self.options.get_host(), self.options.get_port(), self.database)
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What a server says that it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerVersion(pub String);
+
+impl ServerVersion {
+    fn is_mariadb(&self) -> bool {
+        self.0.contains("MariaDB")
+    }
+
+    /// What is doubtful about the server; `None` where it is one that Doorbuster is tested with. CHECKs are held from
+    /// MySQL 8.0.16 on, and MariaDB is tested from 10.11 on.
+    #[must_use]
+    pub fn doubt(&self) -> Option<String> {
+        let mut numbers = self.0.split(|c: char| !c.is_ascii_digit()).map(|digits| digits.parse().unwrap_or(0));
+        let version: (u32, u32, u32) =
+            (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+        let known = if self.is_mariadb() { version >= (10, 11, 0) } else { (8, 0, 16) <= version && version.0 < 10 };
+        (!known).then(|| {
+            format!("the server is {}; Doorbuster is made for MariaDB 10.11 and MySQL 8.0.16 and later", self.0)
+        })
+    }
+}
+
+impl Target {
+    /// Opens a connection. A database that is not there yet is made.
+    ///
+    /// # Errors
+    /// [`Error::Sql`], [`Error::Silent`].
+    pub async fn connect(&self) -> Result<(MySqlConnection, ServerVersion), Error> {
+        in_time("connecting", CONNECT_WAIT, async {
+            let mut connection = match self.options.connect().await {
+                Err(sqlx::Error::Database(error)) if is_unknown_database(&*error) => {
+                    self.make_database().await?;
+                    self.options.connect().await
+                }
+                connected => connected,
+            }
+            .map_err(Error::sql("connecting"))?;
+            let version = sqlx::query_scalar("SELECT VERSION()").fetch_one(&mut connection).await;
+            let version = ServerVersion(version.map_err(Error::sql("connecting"))?);
+            let session = if version.is_mariadb() { SESSION_MARIADB } else { SESSION };
+            raw_sql(session).execute(&mut connection).await.map_err(Error::sql("connecting"))?;
+            Ok((connection, version))
+        })
+        .await
+    }
+
+    async fn make_database(&self) -> Result<(), Error> {
+        let options = self.options.clone().database("");
+        let mut connection = options.connect().await.map_err(Error::sql("connecting"))?;
+        let sql = format!(
+            "CREATE DATABASE IF NOT EXISTS `{}` DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+            self.database
+        );
+        let made = raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await;
+        made.map_err(Error::sql("making the database"))?;
+        connection.close().await.map_err(Error::sql("making the database"))
+    }
+}
+
+impl Target {
+    /// Brings the tables up to date, over a connection of its own: what locks it takes go with it.
+    ///
+    /// # Errors
+    /// [`Error::Migration`], [`Error::Newer`], [`Error::Silent`], [`Error::Sql`].
+    pub async fn migrate(&self) -> Result<(), Error> {
+        let migrations = MIGRATIONS.map(|(version, name, sql)| {
+            Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), true)
+        });
+        let migrator = Migrator::with_migrations(migrations.into());
+        let (mut connection, _) = self.connect().await?;
+        in_time(MIGRATING, MIGRATE_WAIT, async {
+            let migrated = match migrator.run(&mut connection).await {
+                // Statements that define tables commit by themselves, so a crash may have cut a migration in the middle.
+                // Each of ours may be run again.
+                Err(MigrateError::Dirty(version)) => {
+                    let forget = sqlx::query("DELETE FROM _sqlx_migrations WHERE version = ? AND success = FALSE");
+                    forget.bind(version).execute(&mut connection).await.map_err(Error::sql(MIGRATING))?;
+                    migrator.run(&mut connection).await
+                }
+                migrated => migrated,
+            };
+            match migrated {
+                Err(MigrateError::VersionMissing(_)) => Err(Error::Newer),
+                migrated => migrated.map_err(Error::Migration),
+            }
+        })
+        .await?;
+        connection.close().await.map_err(Error::sql(MIGRATING))
+    }
+}
+
+/// Waits for the server, and not for ever: a connection that neither answers nor breaks is given up.
+pub(super) async fn in_time<T>(
+    doing: &'static str,
+    after: Duration,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    tokio::time::timeout(after, work).await.unwrap_or(Err(Error::Silent { doing, after }))
+}
+
+fn is_unknown_database(error: &dyn sqlx::error::DatabaseError) -> bool {
+    error.try_downcast_ref::<MySqlDatabaseError>().is_some_and(|error| error.number() == UNKNOWN_DATABASE)
+}

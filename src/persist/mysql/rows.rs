@@ -1,0 +1,162 @@
+//! The rows of the tables that other systems read, as values: what the shipper writes, and what is read back.
+
+use crate::domain::Definition;
+use crate::domain::OrderState;
+use crate::domain::event::Author;
+use crate::ids::{ActivityId, Cents, KeyDigest, OrderId, Seq, ShardId, SkuId, SkuIndex, UnixMillis, UserId};
+
+/// A row of `orders`, with its slots: rows of `order_slots`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrderRow {
+    /// Its id.
+    pub order_id: OrderId,
+    /// Where it was placed.
+    pub activity_id: ActivityId,
+    /// What was ordered.
+    pub sku_id: SkuId,
+    /// Whose it is.
+    pub user: UserId,
+    /// How many units.
+    pub quantity: u32,
+    /// What they cost together.
+    pub amount_cents: Cents,
+    /// In which currency.
+    pub currency: String,
+    /// Where it stands.
+    pub state: OrderState,
+    /// The caller's own reference.
+    pub reference: Option<Box<str>>,
+    /// The digest of the request's idempotency key and body.
+    pub key: Option<KeyDigest>,
+    /// When it was placed.
+    pub held_at_ms: UnixMillis,
+    /// When the hold runs out, or ran out.
+    pub expires_at_ms: UnixMillis,
+    /// When it was cancelled or found to have expired.
+    pub ended_at_ms: Option<UnixMillis>,
+    /// The event that placed it.
+    pub placed_seq: Seq,
+    /// The event that changed it last.
+    pub seq: Seq,
+    /// Which units it has, or had.
+    pub slots: Vec<u32>,
+}
+
+/// A row of `activities`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActivityRow {
+    /// Which.
+    pub activity_id: ActivityId,
+    /// What shoppers see.
+    pub title: String,
+    /// ISO 4217.
+    pub currency: String,
+    /// The first instant of the window.
+    pub starts_at_ms: UnixMillis,
+    /// The first instant after it.
+    pub ends_at_ms: UnixMillis,
+    /// Units that one user may hold or have bought.
+    pub per_user_limit: u32,
+    /// How long a hold waits for its payment.
+    pub payment_window_ms: u64,
+    /// The definition's version.
+    pub version: u64,
+    /// Whether an operator paused it.
+    pub paused: bool,
+    /// Whether an operator closed it for good.
+    pub closed: bool,
+    /// The event that changed it last.
+    pub seq: Seq,
+}
+
+/// A row of `activity_shards`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShardRow {
+    /// Which.
+    pub shard: ShardId,
+    /// Of which activity.
+    pub activity_id: ActivityId,
+    /// Its place among the activity's shards.
+    pub part: u16,
+    /// Orders ever placed there: the newest one's number.
+    pub orders_placed: u32,
+}
+
+/// A row of `sku_stock`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SkuRow {
+    /// Where it is for sale.
+    pub activity_id: ActivityId,
+    /// Which.
+    pub sku_id: SkuId,
+    /// Its place in the activity, given once.
+    pub index: SkuIndex,
+    /// What shoppers see.
+    pub title: String,
+    /// A unit's price, for new orders.
+    pub price_cents: Cents,
+    /// Whether the definition still names it.
+    pub listed: bool,
+    /// All units.
+    pub stock: i64,
+    /// Units that are free, those on their way between shards included.
+    pub available: i64,
+    /// Units bound to unpaid orders.
+    pub held: i64,
+    /// Units of paid orders.
+    pub sold: i64,
+    /// The event that changed it last.
+    pub seq: Seq,
+}
+
+/// A row of `operator_actions`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActionRow {
+    /// The event, at the activity's home.
+    pub seq: Seq,
+    /// The change's number.
+    pub change_id: u64,
+    /// When.
+    pub at_ms: UnixMillis,
+    /// To which activity.
+    pub activity_id: ActivityId,
+    /// Who.
+    pub by: Author,
+    /// What: `define`, `redefine`, `pause`, `resume`, `close`, or `note` for a request that changed nothing.
+    pub action: &'static str,
+    /// The definition's version after it.
+    pub version: u64,
+    /// The definition after it, as JSON, where it changed.
+    pub definition: Option<String>,
+    /// What it did to the stock, as JSON.
+    pub stock: Option<String>,
+}
+
+impl ActivityRow {
+    /// The row of an activity that is defined so.
+    #[must_use]
+    pub fn of(activity_id: ActivityId, definition: &Definition, version: u64, seq: Seq) -> Self {
+        Self {
+            activity_id,
+            title: definition.title.clone(),
+            currency: definition.currency.clone(),
+            starts_at_ms: definition.starts_at_ms,
+            ends_at_ms: definition.ends_at_ms,
+            per_user_limit: definition.per_user_limit.0,
+            payment_window_ms: definition.payment_window_ms,
+            version,
+            paused: false,
+            closed: false,
+            seq,
+        }
+    }
+}
+
+/// The word in `actor`.
+#[must_use]
+pub fn actor_word(by: Author) -> &'static str {
+    match by {
+        Author::Operator(_) => "operator",
+        Author::StartUp => "start_up",
+    }
+}

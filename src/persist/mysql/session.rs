@@ -1,0 +1,213 @@
+//! A session of shipping: one connection, what MySQL has at the cursor, and batches of events that move both, each in one
+//! transaction. After any error the session is of no use: a new one reads from MySQL what became of the last batch.
+
+use std::time::Duration;
+
+use sqlx::mysql::{MySqlConnection, MySqlRow};
+use sqlx::{Connection, Row, query, raw_sql};
+
+use super::connect::{ServerVersion, Target, in_time};
+use super::cursor::{self, Cursor};
+use super::error::Error;
+use super::projection::{Batch, Known};
+use super::rows::{ActivityRow, ShardRow, SkuRow};
+use super::write;
+use crate::domain::Entry;
+use crate::ids::{ActivityId, Cents, Seq, ShardId, SkuIndex, UnixMillis};
+use crate::persist::{RecordHash, Tail};
+
+/// How long a batch may take. One of a few thousand orders takes some hundredths of a second; a server that is so much
+/// slower is as good as away.
+const BATCH_WAIT: Duration = Duration::from_secs(30);
+/// How long reading what MySQL has may take.
+const LOAD_WAIT: Duration = Duration::from_secs(60);
+
+/// See the module.
+pub struct Session {
+    connection: MySqlConnection,
+    version: ServerVersion,
+    journal: RecordHash,
+    cursor: Tail,
+    known: Known,
+}
+
+impl Session {
+    /// Connects, and reads what MySQL has of the journal whose first record has the hash `journal`.
+    ///
+    /// # Errors
+    /// [`Error::OtherJournal`] where the rows there are another's; [`Error::Sql`], [`Error::Silent`],
+    /// [`Error::Unreadable`].
+    pub async fn open(target: &Target, journal: RecordHash) -> Result<Self, Error> {
+        let (mut connection, version) = target.connect().await?;
+        in_time("reading what MySQL has", LOAD_WAIT, async move {
+            const DOING: &str = "reading what MySQL has";
+            // The lock on the cursor holds back whoever would move it, until all is read.
+            raw_sql("START TRANSACTION").execute(&mut connection).await.map_err(Error::sql(DOING))?;
+            let cursor = cursor::read(&mut connection, true).await?;
+            let cursor = of_journal(cursor, Some(journal))?.unwrap_or(Tail::START);
+            let known = load(&mut connection).await?;
+            raw_sql("COMMIT").execute(&mut connection).await.map_err(Error::sql(DOING))?;
+            Ok(Self { connection, version, journal, cursor, known })
+        })
+        .await
+    }
+
+    /// Up to where MySQL has the journal.
+    #[must_use]
+    pub fn cursor(&self) -> Tail {
+        self.cursor
+    }
+
+    /// What the server says that it is.
+    #[must_use]
+    pub fn version(&self) -> &ServerVersion {
+        &self.version
+    }
+
+    /// Each shard with the orders of it that MySQL has: all up to that number.
+    pub fn orders_shipped(&self) -> impl Iterator<Item = (ShardId, u32)> {
+        self.known.shards.values().map(|row| (row.shard, row.orders_placed))
+    }
+
+    /// Writes what `entries` do to the rows, and moves the cursor to `to`, in one transaction. Returns the shards whose
+    /// orders came to MySQL, with the newest one's number.
+    ///
+    /// # Errors
+    /// Where nothing was written, or where nobody knows whether it was: the next session finds out.
+    pub async fn ship(
+        &mut self,
+        entries: &[(Seq, Entry)],
+        to: Tail,
+        at_ms: UnixMillis,
+    ) -> Result<Vec<(ShardId, u32)>, Error> {
+        let mut batch = Batch::default();
+        for (seq, entry) in entries {
+            self.known.take(&mut batch, *seq, entry)?;
+        }
+        in_time("shipping", BATCH_WAIT, async {
+            const DOING: &str = "shipping";
+            let connection = &mut self.connection;
+            raw_sql("START TRANSACTION").execute(&mut *connection).await.map_err(Error::sql(DOING))?;
+            cursor::advance(connection, self.journal, self.cursor, to, at_ms).await?;
+            write::batch(connection, &mut self.known, &mut batch).await?;
+            raw_sql("COMMIT").execute(connection).await.map_err(Error::sql(DOING))?;
+            Ok(())
+        })
+        .await?;
+        self.cursor = to;
+        let shards = batch.shards.iter();
+        Ok(shards.filter_map(|shard| Some((*shard, self.known.shards.get(shard)?.orders_placed))).collect())
+    }
+
+    /// Asks the server whether it is still there.
+    ///
+    /// # Errors
+    /// [`Error::Sql`], [`Error::Silent`].
+    pub async fn ping(&mut self) -> Result<(), Error> {
+        let ping = self.connection.ping();
+        in_time("asking for a sign of life", Duration::from_secs(5), async {
+            ping.await.map_err(Error::sql("asking for a sign of life"))
+        })
+        .await
+    }
+
+    /// Says goodbye. Without it the server finds out by itself.
+    pub async fn close(self) {
+        let goodbye = async { self.connection.close().await.map_err(Error::sql("saying goodbye")) };
+        // Nothing is left to write; a server that does not hear it loses a connection.
+        drop(in_time("saying goodbye", Duration::from_secs(1), goodbye).await);
+    }
+}
+
+/// Where a cursor stands, if it is of this journal; `ours` is `None` while the journal is empty.
+///
+/// # Errors
+/// [`Error::OtherJournal`].
+pub fn of_journal(cursor: Option<Cursor>, ours: Option<RecordHash>) -> Result<Option<Tail>, Error> {
+    let Some(cursor) = cursor else { return Ok(None) };
+    match ours.map(|ours| ours.to_string()) {
+        Some(ours) if ours == cursor.journal_id => Ok(Some(cursor.tail)),
+        ours => Err(Error::OtherJournal {
+            theirs: cursor.journal_id,
+            seq: cursor.tail.seq,
+            ours: ours.map_or_else(|| "empty".to_owned(), |ours| format!("{ours:.16}…")),
+        }),
+    }
+}
+
+async fn load(connection: &mut MySqlConnection) -> Result<Known, Error> {
+    const DOING: &str = "reading what MySQL has";
+    let mut known = Known::default();
+    let rows = query(
+        "SELECT activity_id, title, currency, starts_at_ms, ends_at_ms, per_user_limit, payment_window_ms, version, \
+         paused, closed, seq FROM activities",
+    );
+    for row in rows.fetch_all(&mut *connection).await.map_err(Error::sql(DOING))? {
+        let row = activity(&row).map_err(unreadable("activities"))?;
+        known.activities.insert(row.activity_id, row);
+    }
+    let rows = query(
+        "SELECT activity_id, sku_id, sku_index, title, price_cents, listed, stock, available, held, sold, seq \
+         FROM sku_stock ORDER BY activity_id, sku_index",
+    );
+    for row in rows.fetch_all(&mut *connection).await.map_err(Error::sql(DOING))? {
+        let row = sku(&row).map_err(unreadable("sku_stock"))?;
+        let rows = known.skus.entry(row.activity_id).or_default();
+        if usize::from(row.index.0) != rows.len() {
+            let what = format!("activity {} has no SKU of index {}", row.activity_id, rows.len());
+            return Err(Error::Unreadable { table: "sku_stock", what });
+        }
+        rows.push(row);
+    }
+    let rows = query("SELECT shard_id, activity_id, part, orders_placed FROM activity_shards");
+    for row in rows.fetch_all(&mut *connection).await.map_err(Error::sql(DOING))? {
+        let row = shard(&row).map_err(unreadable("activity_shards"))?;
+        known.shards.insert(row.shard, row);
+    }
+    Ok(known)
+}
+
+pub(super) fn unreadable(table: &'static str) -> impl FnOnce(sqlx::Error) -> Error {
+    move |error| Error::Unreadable { table, what: error.to_string() }
+}
+
+fn activity(row: &MySqlRow) -> Result<ActivityRow, sqlx::Error> {
+    Ok(ActivityRow {
+        activity_id: ActivityId(row.try_get("activity_id")?),
+        title: row.try_get("title")?,
+        currency: row.try_get("currency")?,
+        starts_at_ms: UnixMillis(row.try_get("starts_at_ms")?),
+        ends_at_ms: UnixMillis(row.try_get("ends_at_ms")?),
+        per_user_limit: row.try_get("per_user_limit")?,
+        payment_window_ms: row.try_get("payment_window_ms")?,
+        version: row.try_get("version")?,
+        paused: row.try_get::<u8, _>("paused")? != 0,
+        closed: row.try_get::<u8, _>("closed")? != 0,
+        seq: Seq(row.try_get("seq")?),
+    })
+}
+
+fn sku(row: &MySqlRow) -> Result<SkuRow, sqlx::Error> {
+    Ok(SkuRow {
+        activity_id: ActivityId(row.try_get("activity_id")?),
+        sku_id: row.try_get::<String, _>("sku_id")?.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
+        index: SkuIndex(row.try_get("sku_index")?),
+        title: row.try_get("title")?,
+        price_cents: Cents(row.try_get("price_cents")?),
+        listed: row.try_get::<u8, _>("listed")? != 0,
+        stock: row.try_get("stock")?,
+        available: row.try_get("available")?,
+        held: row.try_get("held")?,
+        sold: row.try_get("sold")?,
+        seq: Seq(row.try_get("seq")?),
+    })
+}
+
+fn shard(row: &MySqlRow) -> Result<ShardRow, sqlx::Error> {
+    Ok(ShardRow {
+        shard: ShardId(row.try_get("shard_id")?),
+        activity_id: ActivityId(row.try_get("activity_id")?),
+        part: row.try_get("part")?,
+        orders_placed: row.try_get("orders_placed")?,
+    })
+}
