@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use doorbuster::cli::{audit, check, demo, exit, journal, serve, token};
+use doorbuster::cli::{audit, check, demo, exit, journal, reship, serve, token};
 use doorbuster::clock::Clock;
 use doorbuster::ids::{ActivityId, Seq, UnixMillis, UserId};
 
@@ -60,7 +60,7 @@ enum Command {
         #[arg(long, default_value = "1h", value_parser = token::parse_ttl)]
         ttl: Duration,
     },
-    /// Check every invariant of a stopped server's journal
+    /// Check every invariant of a stopped server's journal, and of MySQL's rows where it is configured
     Audit {
         /// The configuration file
         #[arg(long)]
@@ -68,6 +68,18 @@ enum Command {
         /// A client's log of acknowledgements, each to be found in the journal
         #[arg(long)]
         acks: Option<PathBuf>,
+        /// Leave MySQL out, as where it is away
+        #[arg(long)]
+        without_mysql: bool,
+    },
+    /// Empty a stopped server's tables in MySQL, so that the next start ships the whole journal again
+    Reship {
+        /// The configuration file
+        #[arg(long)]
+        config: PathBuf,
+        /// Do it; without, only what would go is shown
+        #[arg(long)]
+        yes: bool,
     },
     /// Print a stopped server's journal as JSON lines
     Journal {
@@ -96,7 +108,8 @@ fn main() -> ExitCode {
             let ask = token::Ask { user, role, ttl };
             token::run(&config, std::env::vars_os(), ask, now, &mut io::stdout().lock(), &mut io::stderr().lock())
         }
-        Command::Audit { config, acks } => Ok(audit::run(&config, acks.as_deref())),
+        Command::Audit { config, acks, without_mysql } => Ok(audit::run(&config, acks.as_deref(), without_mysql)),
+        Command::Reship { config, yes } => Ok(reship::run(&config, yes)),
         Command::Journal { config, from, to, activity } => {
             Ok(journal::run(&config, journal::Range { from: Seq(from), to: Seq(to), activity }))
         }

@@ -1,5 +1,5 @@
-//! `doorbuster audit`: reads a journal that no server is using, checks every invariant by its id, and prints what it
-//! counted and whether it holds. It works on a copy and changes nothing.
+//! `doorbuster audit`: reads a journal that no server is using, and MySQL where it is configured, checks every invariant
+//! by its id, and prints what it counted and whether it holds. It works on a copy and changes nothing.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -8,6 +8,7 @@ use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 
 use self::acks::Acks;
 use self::checkpoints::Checkpoints;
+use self::rows::Rows;
 use super::exit;
 use crate::clock::Clock;
 use crate::config::{self, Config};
@@ -18,6 +19,7 @@ use crate::persist::{self, DataDirLock, Tail};
 
 mod acks;
 mod checkpoints;
+mod rows;
 
 /// Every invariant in words. Those of what this version does not have yet find nothing to check.
 const TOLD: [(Id, &str); 26] = [
@@ -52,14 +54,17 @@ const TOLD: [(Id, &str); 26] = [
 /// Audits the data directory of a configuration; gives the exit code: 0 all holds, 1 something does not, 2 it could not
 /// be read.
 #[must_use]
-pub fn run(config_file: &Path, acks_file: Option<&Path>) -> u8 {
-    let config = match config::load(config_file, std::env::vars_os()) {
+pub fn run(config_file: &Path, acks_file: Option<&Path>, without_mysql: bool) -> u8 {
+    let mut config = match config::load(config_file, std::env::vars_os()) {
         Ok(config) => config,
         Err(faults) => {
             faults.iter().for_each(|fault| eprintln!("{fault}"));
             return exit::CANNOT;
         }
     };
+    if without_mysql {
+        config.mysql = None;
+    }
     match audit(&config, acks_file) {
         Ok(report) => {
             let code = if report.holds() { exit::OK } else { exit::FAULTY };
@@ -78,7 +83,7 @@ pub fn run(config_file: &Path, acks_file: Option<&Path>) -> u8 {
 /// Audits the data directory of a configuration, with a client's log of acknowledgements where there is one.
 ///
 /// # Errors
-/// Where journal or log cannot be read at all; a journal that is damaged is a finding.
+/// Where journal, log or MySQL cannot be read at all; a journal that is damaged is a finding.
 pub fn audit(config: &Config, acks_file: Option<&Path>) -> anyhow::Result<Report> {
     let acks = acks_file.map(Acks::read).transpose()?;
     anyhow::ensure!(config.data_dir.is_dir(), "there is no data directory {}", config.data_dir.display());
@@ -96,19 +101,27 @@ pub fn audit(config: &Config, acks_file: Option<&Path>) -> anyhow::Result<Report
             None => return Err(error.into()),
         },
     };
+    let mut rows = config.mysql.as_ref().map(|mysql| Rows::of(mysql, &copy)).transpose()?;
     // An order that somebody was told of may be of an activity that has left.
     let keep = if acks.is_some() { Keep::All } else { Keep::Standing };
     let mut auditor = Auditor::new(keep);
     let mut checkpoints = Checkpoints::list(&Store::of(&config.data_dir), &copy);
+    let newest_checkpoint = checkpoints.newest();
     let mut events = 0;
     let read = persist::replay(&copy, Tail::START, Seq(u64::MAX), |seq, entry| {
         events += 1;
         auditor.observe(seq, &entry);
         checkpoints.observe(seq, &entry);
+        if let Some(rows) = &mut rows {
+            rows.observe(seq, &entry);
+        }
     });
     let orders = acks.map(|acks| acks.look_for(&auditor));
     let mut report = auditor.finish();
     report.held(Id::J4, 1);
+    if let Some(rows) = rows {
+        rows.report(Seq(events), newest_checkpoint, &mut report)?;
+    }
     checkpoints.report(&mut report);
     match read {
         Ok(_) => {
@@ -164,6 +177,7 @@ pub fn print(report: &Report, out: &mut impl Write) -> io::Result<()> {
         table.add_row([Cell::new(id), Cell::new(words), Cell::new(checked), verdict]);
     }
     writeln!(out, "{table}")?;
+    report.notes().try_for_each(|(id, note)| writeln!(out, "{id}: {note}"))?;
     faults.iter().try_for_each(|fault| writeln!(out, "{fault}"))?;
     let verdict = if report.holds() { "every invariant that was checked holds" } else { "BROKEN: see above" };
     writeln!(out, "audit: {verdict}")

@@ -6,6 +6,7 @@ pub mod demo;
 pub mod exit;
 pub mod journal;
 pub mod process;
+pub mod reship;
 mod scene;
 pub mod serve;
 mod signals;

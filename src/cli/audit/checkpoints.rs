@@ -33,6 +33,11 @@ impl Checkpoints {
         found
     }
 
+    /// The event of the newest one that can be read.
+    pub(super) fn newest(&self) -> Option<Seq> {
+        self.ahead.iter().map(|(seq, _)| *seq).max()
+    }
+
     /// Takes an event in, and compares the state where a checkpoint stands.
     pub(super) fn observe(&mut self, seq: Seq, entry: &Entry) {
         let Some(sales) = &mut self.sales else { return };

@@ -106,11 +106,23 @@ impl Target {
                 connected => connected,
             }
             .map_err(Error::sql("connecting"))?;
-            let version = sqlx::query_scalar("SELECT VERSION()").fetch_one(&mut connection).await;
-            let version = ServerVersion(version.map_err(Error::sql("connecting"))?);
-            let session = if version.is_mariadb() { SESSION_MARIADB } else { SESSION };
-            raw_sql(session).execute(&mut connection).await.map_err(Error::sql("connecting"))?;
-            Ok((connection, version))
+            prepare(&mut connection).await.map(|version| (connection, version))
+        })
+        .await
+    }
+
+    /// Opens a connection to a database that is there; `None` where it is not.
+    ///
+    /// # Errors
+    /// [`Error::Sql`], [`Error::Silent`].
+    pub async fn connect_if_there(&self) -> Result<Option<MySqlConnection>, Error> {
+        in_time("connecting", CONNECT_WAIT, async {
+            let mut connection = match self.options.connect().await {
+                Err(sqlx::Error::Database(error)) if is_unknown_database(&*error) => return Ok(None),
+                connected => connected.map_err(Error::sql("connecting"))?,
+            };
+            prepare(&mut connection).await?;
+            Ok(Some(connection))
         })
         .await
     }
@@ -158,6 +170,15 @@ impl Target {
         .await?;
         connection.close().await.map_err(Error::sql(MIGRATING))
     }
+}
+
+/// Asks the server what it is, and tells it what every connection wants.
+async fn prepare(connection: &mut MySqlConnection) -> Result<ServerVersion, Error> {
+    let version = sqlx::query_scalar("SELECT VERSION()").fetch_one(&mut *connection).await;
+    let version = ServerVersion(version.map_err(Error::sql("connecting"))?);
+    let session = if version.is_mariadb() { SESSION_MARIADB } else { SESSION };
+    raw_sql(session).execute(connection).await.map_err(Error::sql("connecting"))?;
+    Ok(version)
 }
 
 /// Waits for the server, and not for ever: a connection that neither answers nor breaks is given up.

@@ -19,6 +19,9 @@ pub struct Cursor {
 
 const TABLE: &str = "ship_cursor";
 
+/// What stands for a journal's id while the tables are being emptied: no journal has it, so no server ships.
+pub(super) const BEING_EMPTIED: &str = "being emptied by doorbuster reship";
+
 /// Reads the cursor; `None` where nothing was ever shipped. With `locked`, waits for a transaction that is about to move
 /// it: one that was sent to commit before its connection broke may still do so.
 ///

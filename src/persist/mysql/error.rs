@@ -44,6 +44,12 @@ pub enum Error {
         /// The id of the journal here.
         ours: String,
     },
+    /// The rows were to be given up, and some of them are.
+    #[error(
+        "a `doorbuster reship` was cut in the middle, and MySQL has a part of its rows only. Stop the server and run \
+         `doorbuster reship` again; it goes on where it was"
+    )]
+    BeingEmptied,
     /// The journal does not have what MySQL has.
     #[error(
         "MySQL has this journal's events up to {cursor}, and the journal does not lead there: {source}. The data directory \
@@ -100,7 +106,8 @@ pub enum Error {
 
 /// Errors of the server that no waiting mends, by number: a duplicate key, a CHECK that does not hold (MySQL, MariaDB), a
 /// value or a row that does not fit its table, a table or column that is not there.
-const STANDING: [u16; 9] = [1062, 3819, 4025, 1048, 1054, 1146, 1264, 1406, 1136];
+const STANDING: [u16; 9] = [1062, 3819, 4025, 1048, 1054, NO_SUCH_TABLE, 1264, 1406, 1136];
+const NO_SUCH_TABLE: u16 = 1146;
 
 impl Error {
     pub(super) fn sql(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
@@ -121,6 +128,11 @@ impl Error {
             Self::Silent { .. } | Self::Moved(_) => true,
             _ => false,
         }
+    }
+
+    /// Whether a table is not there.
+    pub(super) fn is_missing_table(&self) -> bool {
+        matches!(self, Self::Sql { source, .. } if number(source) == Some(NO_SUCH_TABLE))
     }
 
     /// Whether MySQL chose this transaction to give way to another (1213), or it waited too long for one (1205): it was

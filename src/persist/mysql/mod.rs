@@ -6,18 +6,27 @@
 //!                          └──── cursor ◀── compare-and-set ┘
 //! ```
 //!
+//! The audit goes the other way: what the journal gives ([`Expected`], a fold of its own) is held against what MySQL has
+//! ([`Snapshot`]). [`reship`] empties the tables, for a fresh start from the journal's beginning.
+//!
 //! Each event has its effect on the rows exactly once, because rows and cursor change together or not at all (X2). What
 //! became of a transaction that nobody answered is read from the cursor.
 
+mod compare;
 mod connect;
 pub mod cursor;
 mod error;
+mod expected;
 mod projection;
+pub mod reship;
 pub mod rows;
 mod session;
+mod tables;
 mod write;
 
+pub use compare::{Compared, Snapshot};
 pub use connect::{ServerVersion, Target};
 pub use cursor::Cursor;
 pub use error::Error;
+pub use expected::{Expected, Unfoldable};
 pub use session::{Session, of_journal};

@@ -122,9 +122,12 @@ impl Session {
 /// Where a cursor stands, if it is of this journal; `ours` is `None` while the journal is empty.
 ///
 /// # Errors
-/// [`Error::OtherJournal`].
+/// [`Error::OtherJournal`], [`Error::BeingEmptied`].
 pub fn of_journal(cursor: Option<Cursor>, ours: Option<RecordHash>) -> Result<Option<Tail>, Error> {
     let Some(cursor) = cursor else { return Ok(None) };
+    if cursor.journal_id == cursor::BEING_EMPTIED {
+        return Err(Error::BeingEmptied);
+    }
     match ours.map(|ours| ours.to_string()) {
         Some(ours) if ours == cursor.journal_id => Ok(Some(cursor.tail)),
         ours => Err(Error::OtherJournal {

@@ -1,0 +1,114 @@
+//! `doorbuster reship`: empties Doorbuster's tables in MySQL, so that the next start ships the whole journal again from
+//! its beginning. For rows that somebody has changed, or that belong to a journal which is given up.
+
+use std::path::Path;
+
+use sqlx::mysql::MySqlConnection;
+use tokio::runtime::Builder;
+
+use super::exit;
+use crate::clock::Clock;
+use crate::config::{self, Config};
+use crate::ids::{Seq, UnixMillis};
+use crate::persist::mysql::Target;
+use crate::persist::mysql::reship::{Contents, Whose, empty, look};
+use crate::persist::{self, DataDirLock};
+
+/// Shows what there is to delete, and deletes it where `yes`; gives the exit code: 0 there is nothing left, 1 it was not
+/// told to or may not, 2 it could not, 3 a server runs on the data directory.
+#[must_use]
+pub fn run(config_file: &Path, yes: bool) -> u8 {
+    let config = match config::load(config_file, std::env::vars_os()) {
+        Ok(config) => config,
+        Err(faults) => {
+            faults.iter().for_each(|fault| eprintln!("{fault}"));
+            return exit::CANNOT;
+        }
+    };
+    match reship(&config, yes) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("doorbuster: reship: {error:#}");
+            match error.downcast_ref() {
+                Some(persist::Error::Locked { .. }) => exit::LOCKED,
+                _ => exit::CANNOT,
+            }
+        }
+    }
+}
+
+fn reship(config: &Config, yes: bool) -> anyhow::Result<u8> {
+    let mysql = config.mysql.as_ref().ok_or_else(|| anyhow::anyhow!("the configuration has no [mysql]"))?;
+    let target: Target = String::from_utf8_lossy(mysql.url.expose()).parse().map_err(anyhow::Error::msg)?;
+    anyhow::ensure!(config.data_dir.is_dir(), "there is no data directory {}", config.data_dir.display());
+    let now = Clock::start(UnixMillis(0)).now_ms();
+    // Held to the end: a server that starts in between would find the tables half empty.
+    let _lock = DataDirLock::take(&config.data_dir, now)?;
+    if let Some(first) = first_event(&config.data_dir)?.filter(|first| *first > Seq(1)) {
+        eprintln!(
+            "doorbuster: reship: the journal begins at event {first}: what came before is in MySQL and nowhere else, \
+             and could not be shipped again"
+        );
+        return Ok(exit::FAULTY);
+    }
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let at_target = |error| anyhow::Error::new(error).context(format!("MySQL at {target}"));
+        let Some(mut connection) = target.connect_if_there().await.map_err(at_target)? else {
+            println!("there is no database {target}: nothing to delete");
+            return Ok(exit::OK);
+        };
+        let contents = look(&mut connection).await.map_err(at_target)?;
+        if contents.is_empty() {
+            println!("{target} has no rows of Doorbuster's: nothing to delete");
+            return Ok(exit::OK);
+        }
+        show(&target, &contents);
+        if !yes {
+            println!("nothing was changed; to delete these rows, run it again with --yes");
+            return Ok(exit::FAULTY);
+        }
+        delete(&mut connection, now).await.map_err(at_target)?;
+        println!("done: the next start ships the journal from its first event on");
+        Ok(exit::OK)
+    })
+}
+
+/// The first event that the journal still has; `None` where there is none yet.
+fn first_event(data_dir: &Path) -> Result<Option<Seq>, persist::Error> {
+    match persist::open_copy_read_only(data_dir) {
+        Ok(copy) => persist::first(&copy),
+        Err(persist::Error::NoJournal { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn show(target: &Target, contents: &Contents) {
+    match &contents.cursor {
+        Whose::Nobody => println!("{target} has rows, and no cursor that says whose they are:"),
+        Whose::Of(cursor) => {
+            println!("{target} has the rows of journal {:.16}… up to event {}:", cursor.journal_id, cursor.tail.seq);
+        }
+        Whose::BeingEmptied => println!("{target} was being emptied before; what is left:"),
+        Whose::Unreadable(what) => println!("{target} has rows, and a cursor that cannot be read ({what}):"),
+    }
+    for (table, rows) in &contents.rows {
+        println!("  {rows:>12} in {table}");
+    }
+}
+
+async fn delete(connection: &mut MySqlConnection, now: UnixMillis) -> Result<(), persist::mysql::Error> {
+    /// Deleted rows of a table between two lines about it.
+    const TOLD_ROWS: u64 = 1_000_000;
+    let mut last = ("", 0);
+    empty(connection, now, |table, gone| {
+        if last.0 != table {
+            last = (table, 0);
+        }
+        if gone >= last.1 + TOLD_ROWS {
+            println!("  {gone} rows of {table} are deleted");
+            last.1 = gone;
+        }
+    })
+    .await
+}
