@@ -1,6 +1,7 @@
 //! `doorbuster reship`: empties Doorbuster's tables in MySQL, so that the next start ships the whole journal again from
 //! its beginning. For rows that somebody has changed, or that belong to a journal which is given up.
 
+use std::io::{self, Write};
 use std::path::Path;
 
 use sqlx::mysql::MySqlConnection;
@@ -13,6 +14,11 @@ use crate::ids::{Seq, UnixMillis};
 use crate::persist::mysql::Target;
 use crate::persist::mysql::reship::{Contents, Whose, empty, look};
 use crate::persist::{self, DataDirLock};
+
+/// Says something; whether anybody listens changes nothing of what is done.
+macro_rules! tell {
+    ($($words:tt)*) => { drop(writeln!(io::stdout(), $($words)*)) };
+}
 
 /// Shows what there is to delete, and deletes it where `yes`; gives the exit code: 0 there is nothing left, 1 it was not
 /// told to or may not, 2 it could not, 3 a server runs on the data directory.
@@ -55,21 +61,21 @@ fn reship(config: &Config, yes: bool) -> anyhow::Result<u8> {
     runtime.block_on(async {
         let at_target = |error| anyhow::Error::new(error).context(format!("MySQL at {target}"));
         let Some(mut connection) = target.connect_if_there().await.map_err(at_target)? else {
-            println!("there is no database {target}: nothing to delete");
+            tell!("there is no database {target}: nothing to delete");
             return Ok(exit::OK);
         };
         let contents = look(&mut connection).await.map_err(at_target)?;
         if contents.is_empty() {
-            println!("{target} has no rows of Doorbuster's: nothing to delete");
+            tell!("{target} has no rows of Doorbuster's: nothing to delete");
             return Ok(exit::OK);
         }
         show(&target, &contents);
         if !yes {
-            println!("nothing was changed; to delete these rows, run it again with --yes");
+            tell!("nothing was changed; to delete these rows, run it again with --yes");
             return Ok(exit::FAULTY);
         }
         delete(&mut connection, now).await.map_err(at_target)?;
-        println!("done: the next start ships the journal from its first event on");
+        tell!("done: the next start ships the journal from its first event on");
         Ok(exit::OK)
     })
 }
@@ -85,15 +91,15 @@ fn first_event(data_dir: &Path) -> Result<Option<Seq>, persist::Error> {
 
 fn show(target: &Target, contents: &Contents) {
     match &contents.cursor {
-        Whose::Nobody => println!("{target} has rows, and no cursor that says whose they are:"),
+        Whose::Nobody => tell!("{target} has rows, and no cursor that says whose they are:"),
         Whose::Of(cursor) => {
-            println!("{target} has the rows of journal {:.16}… up to event {}:", cursor.journal_id, cursor.tail.seq);
+            tell!("{target} has the rows of journal {:.16}… up to event {}:", cursor.journal_id, cursor.tail.seq);
         }
-        Whose::BeingEmptied => println!("{target} was being emptied before; what is left:"),
-        Whose::Unreadable(what) => println!("{target} has rows, and a cursor that cannot be read ({what}):"),
+        Whose::BeingEmptied => tell!("{target} was being emptied before; what is left:"),
+        Whose::Unreadable(what) => tell!("{target} has rows, and a cursor that cannot be read ({what}):"),
     }
     for (table, rows) in &contents.rows {
-        println!("  {rows:>12} in {table}");
+        tell!("  {rows:>12} in {table}");
     }
 }
 
@@ -106,7 +112,7 @@ async fn delete(connection: &mut MySqlConnection, now: UnixMillis) -> Result<(),
             last = (table, 0);
         }
         if gone >= last.1 + TOLD_ROWS {
-            println!("  {gone} rows of {table} are deleted");
+            tell!("  {gone} rows of {table} are deleted");
             last.1 = gone;
         }
     })

@@ -30,10 +30,10 @@ impl Rows {
         let target: Target = url.parse().map_err(anyhow::Error::msg)?;
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let read = runtime.block_on(async {
-            match Snapshot::take(&target).await? {
-                Some(mut snapshot) => snapshot.cursor().await,
-                None => Ok(None),
-            }
+            let Some(mut snapshot) = Snapshot::take(&target).await? else { return Ok(None) };
+            let cursor = snapshot.cursor().await;
+            snapshot.leave().await;
+            cursor
         });
         let (cursor, at) = match read {
             Ok(cursor) => (cursor.clone(), place(cursor, journal)),
@@ -68,10 +68,13 @@ impl Rows {
         });
         let behind = events.0.saturating_sub(cursor.0);
         let target = &self.target;
-        report.note(Id::X2, match &self.cursor {
-            None => format!("{target} has nothing of this journal yet; {behind} events are to be shipped"),
-            Some(_) => format!("{target} has the events up to {cursor}; {behind} later ones are not shipped yet"),
-        });
+        report.note(
+            Id::X2,
+            match &self.cursor {
+                None => format!("{target} has nothing of this journal yet; {behind} events are to be shipped"),
+                Some(_) => format!("{target} has the events up to {cursor}; {behind} later ones are not shipped yet"),
+            },
+        );
         if let Some(why) = self.unfoldable {
             report.broken(Id::X1, why);
             return Ok(());
@@ -82,7 +85,9 @@ impl Rows {
         }
         let compared = self.runtime.block_on(async {
             let Some(mut snapshot) = Snapshot::take(target).await? else { return Ok((None, Vec::new())) };
-            Ok((snapshot.cursor().await?, snapshot.compare(&self.expected).await?))
+            let compared = (snapshot.cursor().await?, snapshot.compare(&self.expected).await?);
+            snapshot.leave().await;
+            Ok(compared)
         });
         let (cursor_now, tables) = compared.map_err(|error| away(error, target))?;
         anyhow::ensure!(

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use sqlx::mysql::MySqlConnection;
-use sqlx::{AssertSqlSafe, query, raw_sql};
+use sqlx::{AssertSqlSafe, Connection, query, raw_sql};
 
 use super::connect::{Target, in_time};
 use super::cursor::{self, Cursor};
@@ -80,6 +80,15 @@ impl Snapshot {
             table(connection, &ORDER_SLOTS, expected.order_slots()).await?,
             table(connection, &OPERATOR_ACTIONS, expected.operator_actions()).await?,
         ])
+    }
+}
+
+impl Snapshot {
+    /// Says goodbye to the server, which else notes in its log that we did not.
+    pub async fn leave(self) {
+        let goodbye = async { self.0.close().await.map_err(Error::sql(DOING)) };
+        // All was read; a server that does not hear it loses a connection.
+        drop(in_time(DOING, Duration::from_secs(1), goodbye).await);
     }
 }
 

@@ -350,7 +350,9 @@ impl Expected {
         let mut rows: Vec<_> = self
             .activities
             .iter()
-            .flat_map(|(activity_id, activity)| (0..).zip(&activity.skus).map(move |(index, sku)| (activity_id, index, sku)))
+            .flat_map(|(activity_id, activity)| {
+                (0..).zip(&activity.skus).map(move |(index, sku)| (activity_id, index, sku))
+            })
             .collect();
         rows.sort_by_key(|(activity_id, _, sku)| (**activity_id, sku.sku_id.as_str()));
         rows.into_iter().map(move |(activity_id, index, sku)| {

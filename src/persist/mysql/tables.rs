@@ -86,12 +86,7 @@ pub(super) const ACTIVITIES: Table = Table {
 pub(super) const ACTIVITY_SHARDS: Table = Table {
     name: "activity_shards",
     key: 1,
-    columns: &[
-        ("shard_id", Unsigned),
-        ("activity_id", Unsigned),
-        ("part", Unsigned),
-        ("orders_placed", Unsigned),
-    ],
+    columns: &[("shard_id", Unsigned), ("activity_id", Unsigned), ("part", Unsigned), ("orders_placed", Unsigned)],
 };
 
 pub(super) const SKU_STOCK: Table = Table {
