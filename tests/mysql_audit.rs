@@ -353,6 +353,23 @@ fn an_audit_needs_no_rights_but_to_read_and_no_tables() {
 }
 
 #[test]
+fn the_page_about_the_tables_is_true() {
+    let Some(stage) = Stage::set(9, 300, 3) else { return };
+    stage.ship("shop", stage.events, || 100);
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/SCHEMA.md")).expect("it is there");
+    let queries: Vec<&str> = page.split("```sql\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(queries.len() > 8, "the page has its queries");
+    queries.into_iter().for_each(|query| stage.maria.execute(&format!("USE shop; {query}")));
+    for table in TABLES.map(|(table, _)| table).into_iter().chain(["ship_cursor", "catalog_activity"]) {
+        let section = page.split("\n## ").find(|section| section.starts_with(&format!("{table}\n")));
+        let section = section.unwrap_or_else(|| panic!("a section about {table}"));
+        let told: Vec<&str> = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+        let columns: Vec<String> = stage.columns("shop", table).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(told, columns, "the columns of {table}");
+    }
+}
+
+#[test]
 fn a_journal_that_is_behind_mysql_is_found() {
     let Some(stage) = Stage::set(8, 100, 3) else { return };
     stage.ship("shop", stage.events, || 30);

@@ -218,7 +218,7 @@ impl History {
         less.definition.skus.retain(|sku| sku.sku_id.as_str() != "gone");
         self.change(&first, Command::Redefine(less));
         let mut close = switch(Switch::Closed);
-        close.request = self.asked(true);
+        close.request = self.asked(false);
         self.change(&first, Command::SwitchSale(close));
     }
 }

@@ -54,6 +54,8 @@ struct Order {
     end: Option<End>,
 }
 
+const _: () = assert!(size_of::<Order>() <= 136, "there may be many millions of them");
+
 #[derive(Debug)]
 struct End {
     state: OrderState,
