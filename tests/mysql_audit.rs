@@ -321,7 +321,7 @@ fn a_cursor_that_names_no_tail_of_this_journal_is_found() {
     of(Id::X1, "DELETE FROM ship_cursor", "the journal gives no such row");
     // Rows ahead of the cursor: what a transaction would leave that does not move both.
     let ahead = format!("UPDATE ship_cursor SET seq = {seq}, hash = '{hash}'");
-    assert_eq!((half.seq.to_string(), half.hash.to_string()), (seq.clone(), hash.clone()));
+    assert_eq!((half.seq.to_string(), half.hash.to_string()), (seq, hash));
     of(Id::X1, &ahead, "the journal gives");
     assert_holds(&stage.audit("shop"), "after");
 }
