@@ -14,6 +14,7 @@ use super::readiness::Readiness;
 use super::roll_forward::roll_forward;
 use super::router::{Behind, Entrance, Router};
 use super::shard::Shard;
+use super::shipped::Shipped;
 use crate::clock::Clock;
 use crate::domain::sales::Retired;
 use crate::domain::{Sale, Sales};
@@ -30,6 +31,8 @@ pub struct Settings {
     pub readiness: Readiness,
     /// Reads the journal while it is written, for activities that have left memory.
     pub history: History,
+    /// What MySQL has; `None` where the journal is the only store.
+    pub shipped: Option<Shipped>,
     /// Where the catalogue's files are.
     pub catalog_dir: PathBuf,
     /// Messages that may wait for one shard.
@@ -103,12 +106,13 @@ impl House {
     /// until the caller says [`Readiness::ready`].
     #[must_use]
     pub fn open(settings: Settings, mut recovered: Sales) -> Self {
-        let Settings { journal, clock, readiness, history, catalog_dir, mailbox, arbiters } = settings;
+        let Settings { journal, clock, readiness, history, shipped, catalog_dir, mailbox, arbiters } = settings;
         let archive = Archive::open(history, clock.clone());
-        let router = Router::new(archive, clock.clone(), readiness.clone());
+        let shipping = shipped.clone().map(|shipped| (shipped, journal.clone()));
+        let router = Router::new(archive, clock.clone(), readiness.clone(), shipping);
         let arbiters: Vec<Arbiter> = (0..=arbiters.max(1)).map(|_| Arbiter::new()).collect();
         let (for_small, for_busy) = arbiters.split_last().expect("there is one at least");
-        let shared = Shared { journal, clock, readiness, mailbox };
+        let shared = Shared { journal, clock, readiness, shipped, mailbox };
         let shared_host = Host::new(shared.clone());
         let mut nursery = Nursery {
             shared_host: Host::start_in_arbiter(&for_small.handle(), |_| shared_host),

@@ -26,6 +26,8 @@ pub mod readiness;
 mod roll_forward;
 pub mod router;
 mod shard;
+mod shipped;
+mod shipper;
 mod turn;
 mod units;
 
@@ -36,3 +38,5 @@ pub use desk::Desk;
 pub use house::{House, Settings};
 pub use readiness::{Readiness, Stage};
 pub use router::Router;
+pub use shipped::{Lag, Shipped};
+pub use shipper::{Shipper, Shipping};

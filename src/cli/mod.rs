@@ -8,5 +8,6 @@ pub mod journal;
 pub mod process;
 mod scene;
 pub mod serve;
+mod shipping;
 mod signals;
 pub mod token;

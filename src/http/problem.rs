@@ -155,6 +155,11 @@ impl Problem {
             Unavailable::StorageLow => {
                 ("storage_low", "the disk is nearly full; no new orders until space is freed", RETRY_AFTER_SLOW_S)
             }
+            Unavailable::BacklogFull => (
+                "backlog_full",
+                "too many orders wait to reach MySQL; no new ones until it catches up",
+                RETRY_AFTER_SLOW_S,
+            ),
             Unavailable::Recovering => ("recovering", "the journal is being read; ask again", RETRY_AFTER_S),
             Unavailable::Draining => ("draining", "this process is stopping; ask another", RETRY_AFTER_S),
         };

@@ -9,7 +9,7 @@ use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlDatabaseError};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqlSafeStr, raw_sql};
 
-use super::error::Error;
+use super::error::{CONNECTING, Error};
 
 /// How long a connection may take to stand.
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
@@ -97,7 +97,7 @@ impl Target {
     /// # Errors
     /// [`Error::Sql`], [`Error::Silent`].
     pub async fn connect(&self) -> Result<(MySqlConnection, ServerVersion), Error> {
-        in_time("connecting", CONNECT_WAIT, async {
+        in_time(CONNECTING, CONNECT_WAIT, async {
             let mut connection = match self.options.connect().await {
                 Err(sqlx::Error::Database(error)) if is_unknown_database(&*error) => {
                     self.make_database().await?;
@@ -105,11 +105,11 @@ impl Target {
                 }
                 connected => connected,
             }
-            .map_err(Error::sql("connecting"))?;
+            .map_err(Error::sql(CONNECTING))?;
             let version = sqlx::query_scalar("SELECT VERSION()").fetch_one(&mut connection).await;
-            let version = ServerVersion(version.map_err(Error::sql("connecting"))?);
+            let version = ServerVersion(version.map_err(Error::sql(CONNECTING))?);
             let session = if version.is_mariadb() { SESSION_MARIADB } else { SESSION };
-            raw_sql(session).execute(&mut connection).await.map_err(Error::sql("connecting"))?;
+            raw_sql(session).execute(&mut connection).await.map_err(Error::sql(CONNECTING))?;
             Ok((connection, version))
         })
         .await
@@ -117,7 +117,7 @@ impl Target {
 
     async fn make_database(&self) -> Result<(), Error> {
         let options = self.options.clone().database("");
-        let mut connection = options.connect().await.map_err(Error::sql("connecting"))?;
+        let mut connection = options.connect().await.map_err(Error::sql(CONNECTING))?;
         let sql = format!(
             "CREATE DATABASE IF NOT EXISTS `{}` DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
             self.database

@@ -12,6 +12,7 @@
 mod connect;
 pub mod cursor;
 mod error;
+mod note;
 mod projection;
 pub mod rows;
 mod session;
@@ -20,4 +21,5 @@ mod write;
 pub use connect::{ServerVersion, Target};
 pub use cursor::Cursor;
 pub use error::Error;
+pub use note::ShippedNote;
 pub use session::{Session, of_journal};

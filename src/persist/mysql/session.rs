@@ -26,28 +26,28 @@ const LOAD_WAIT: Duration = Duration::from_secs(60);
 pub struct Session {
     connection: MySqlConnection,
     version: ServerVersion,
-    journal: RecordHash,
     cursor: Tail,
     known: Known,
 }
 
 impl Session {
-    /// Connects, and reads what MySQL has of the journal whose first record has the hash `journal`.
+    /// Connects, and reads what MySQL has of the journal whose first record has the hash `journal`; `None` while the
+    /// journal is empty.
     ///
     /// # Errors
     /// [`Error::OtherJournal`] where the rows there are another's; [`Error::Sql`], [`Error::Silent`],
     /// [`Error::Unreadable`].
-    pub async fn open(target: &Target, journal: RecordHash) -> Result<Self, Error> {
+    pub async fn open(target: &Target, journal: Option<RecordHash>) -> Result<Self, Error> {
         let (mut connection, version) = target.connect().await?;
         in_time("reading what MySQL has", LOAD_WAIT, async move {
             const DOING: &str = "reading what MySQL has";
             // The lock on the cursor holds back whoever would move it, until all is read.
             raw_sql("START TRANSACTION").execute(&mut connection).await.map_err(Error::sql(DOING))?;
             let cursor = cursor::read(&mut connection, true).await?;
-            let cursor = of_journal(cursor, Some(journal))?.unwrap_or(Tail::START);
+            let cursor = of_journal(cursor, journal)?.unwrap_or(Tail::START);
             let known = load(&mut connection).await?;
             raw_sql("COMMIT").execute(&mut connection).await.map_err(Error::sql(DOING))?;
-            Ok(Self { connection, version, journal, cursor, known })
+            Ok(Self { connection, version, cursor, known })
         })
         .await
     }
@@ -76,6 +76,7 @@ impl Session {
     /// Where nothing was written, or where nobody knows whether it was: the next session finds out.
     pub async fn ship(
         &mut self,
+        journal: RecordHash,
         entries: &[(Seq, Entry)],
         to: Tail,
         at_ms: UnixMillis,
@@ -88,7 +89,7 @@ impl Session {
             const DOING: &str = "shipping";
             let connection = &mut self.connection;
             raw_sql("START TRANSACTION").execute(&mut *connection).await.map_err(Error::sql(DOING))?;
-            cursor::advance(connection, self.journal, self.cursor, to, at_ms).await?;
+            cursor::advance(connection, journal, self.cursor, to, at_ms).await?;
             write::batch(connection, &mut self.known, &mut batch).await?;
             raw_sql("COMMIT").execute(connection).await.map_err(Error::sql(DOING))?;
             Ok(())
