@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use doorbuster::actors::{House, Readiness, Settings};
+use doorbuster::actors::{CatalogSource, House, Readiness, Settings};
 use doorbuster::clock::Clock;
 use doorbuster::domain::definition::{Definition, OnLatePayment, SkuDefinition};
 use doorbuster::domain::event::{ActivityDefined, ActivityRetired, Author, Change};
@@ -77,7 +77,7 @@ async fn bytes_each(have_left: bool) -> usize {
         readiness: Readiness::default(),
         shipped: None,
         history,
-        catalog_dir: "nowhere".into(),
+        catalog: CatalogSource::Dir("nowhere".into()),
         mailbox: 1_024,
         arbiters: 1,
     };

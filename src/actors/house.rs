@@ -1,12 +1,12 @@
 //! Puts the actors of a process together: recovered shards on their arbiters, the router to them, the operator's desk.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use actix::{Actor, Addr, Arbiter, ArbiterHandle};
 
 use super::ack::Ack;
 use super::archive::{Archive, History, Lies};
+use super::catalog_source::CatalogSource;
 use super::desk::Desk;
 use super::door::Door;
 use super::host::{Host, MoveIn, Shared, Siblings, Tenant};
@@ -33,8 +33,8 @@ pub struct Settings {
     pub history: History,
     /// What MySQL has; `None` where the journal is the only store.
     pub shipped: Option<Shipped>,
-    /// Where the catalogue's files are.
-    pub catalog_dir: PathBuf,
+    /// Where the catalogue is read from.
+    pub catalog: CatalogSource,
     /// Messages that may wait for one shard.
     pub mailbox: usize,
     /// Threads that busy shards are spread over; small activities have one more.
@@ -106,7 +106,7 @@ impl House {
     /// until the caller says [`Readiness::ready`].
     #[must_use]
     pub fn open(settings: Settings, mut recovered: Sales) -> Self {
-        let Settings { journal, clock, readiness, history, shipped, catalog_dir, mailbox, arbiters } = settings;
+        let Settings { journal, clock, readiness, history, shipped, catalog, mailbox, arbiters } = settings;
         let archive = Archive::open(history, clock.clone());
         let shipping = shipped.clone().map(|shipped| (shipped, journal.clone()));
         let router = Router::new(archive, clock.clone(), readiness.clone(), shipping);
@@ -122,7 +122,7 @@ impl House {
             started: 0,
         };
         roll_forward(&mut recovered, nursery.journal(), router.now_ms());
-        let desk = Desk::open(router.clone(), catalog_dir, &recovered);
+        let desk = Desk::open(router.clone(), catalog, &recovered);
         for (activity_id, left) in recovered.retired() {
             router.add(left_before(*activity_id, left));
         }

@@ -13,11 +13,9 @@ use std::time::{Duration, Instant};
 use actix_web::web::Data;
 
 use super::shipping::Mysql;
-use crate::actors::desk::By;
-use crate::actors::{Ack, Desk, House, Readiness, Settings, Shipped, Shipper, Shipping};
+use crate::actors::{Ack, CatalogSource, Desk, House, Readiness, Settings, Shipped, Shipper, Shipping, apply_catalog};
 use crate::clock::{Clock, SLEW_EVERY};
 use crate::config::Config;
-use crate::domain::event::Author;
 use crate::domain::{Sales, Unfit};
 use crate::http::{Bound, State, Verifier, bind};
 use crate::ids::{Seq, UnixMillis};
@@ -221,18 +219,16 @@ impl Process {
             readiness: state.readiness.clone(),
             history: history.clone(),
             shipped: shipped.clone(),
-            catalog_dir: config.catalog.dir.clone(),
+            catalog: CatalogSource::of(config),
             mailbox: config.limits.shard_mailbox,
             arbiters: std::thread::available_parallelism().map_or(1, usize::from),
         };
         let house = House::open(settings, recovered);
 
         look_at_storage(&config.data_dir, config.journal.min_free_bytes, state);
-        let by = By { author: Author::StartUp, key: None };
         // The door is shut while the catalogue is applied, but the desk has to get through it.
         state.readiness.ready();
-        // What is wrong with an entry is logged, shown by `/readyz`, and keeps nothing else from opening.
-        house.desk.reload_all(by, false).await;
+        apply_catalog(&house.desk, &state.readiness).await;
         house.settle().await;
 
         let shipping = mysql.zip(shipped).map(|(mysql, shipped)| {

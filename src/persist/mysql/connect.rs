@@ -115,6 +115,20 @@ impl Target {
         .await
     }
 
+    /// Opens a connection, to read over; `None` where the database is not there.
+    ///
+    /// # Errors
+    /// [`Error::Sql`], [`Error::Silent`].
+    pub(super) async fn visit(&self) -> Result<Option<MySqlConnection>, Error> {
+        in_time(CONNECTING, CONNECT_WAIT, async {
+            match self.options.connect().await {
+                Err(sqlx::Error::Database(error)) if is_unknown_database(&*error) => Ok(None),
+                connected => connected.map(Some).map_err(Error::sql(CONNECTING)),
+            }
+        })
+        .await
+    }
+
     async fn make_database(&self) -> Result<(), Error> {
         let options = self.options.clone().database("");
         let mut connection = options.connect().await.map_err(Error::sql(CONNECTING))?;

@@ -147,6 +147,11 @@ impl Error {
         }
     }
 
+    /// Whether a table is not there.
+    pub(super) fn is_of_missing_table(&self) -> bool {
+        matches!(self, Self::Sql { source, .. } if number(source) == Some(1146))
+    }
+
     /// Whether MySQL chose this transaction to give way to another (1213), or it waited too long for one (1205): it was
     /// rolled back, and is to be done again as a whole.
     #[must_use]

@@ -9,6 +9,7 @@
 //! Each event has its effect on the rows exactly once, because rows and cursor change together or not at all (X2). What
 //! became of a transaction that nobody answered is read from the cursor.
 
+pub mod catalog;
 mod connect;
 pub mod cursor;
 mod error;
