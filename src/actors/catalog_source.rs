@@ -24,15 +24,18 @@ pub enum CatalogSource {
     /// The directory with one file an activity.
     Dir(PathBuf),
     /// The table in the database there.
-    Mysql(Target),
+    Mysql(Box<Target>),
 }
 
-/// The table could not be read.
+/// The table could not be read, for this reason.
 #[derive(Debug, thiserror::Error)]
-#[error("the catalogue in MySQL at {target} cannot be read: {source}")]
-pub struct Unread {
-    target: Target,
-    source: Error,
+#[error("{0}")]
+pub struct Unread(String);
+
+impl Unread {
+    fn new(target: &Target, error: &Error) -> Self {
+        Self(format!("the catalogue in MySQL at {target} cannot be read: {error}"))
+    }
 }
 
 impl CatalogSource {
@@ -41,7 +44,7 @@ impl CatalogSource {
     pub fn of(config: &Config) -> Self {
         match (&config.catalog, &config.mysql) {
             (Catalog::Dir(dir), _) => Self::Dir(dir.clone()),
-            (Catalog::Mysql, Some(mysql)) => Self::Mysql(target(mysql)),
+            (Catalog::Mysql, Some(mysql)) => Self::Mysql(Box::new(target(mysql))),
             (Catalog::Mysql, None) => unreachable!("the configuration's reader refuses this"),
         }
     }
@@ -59,7 +62,7 @@ impl CatalogSource {
             Self::Mysql(target) => {
                 let rows = Box::pin(read(&target, Some(activity_id), BOUNDS))
                     .await
-                    .map_err(|source| Unread { target, source })?;
+                    .map_err(|error| Unread::new(&target, &error))?;
                 block(move || catalog::read_row(activity_id, rows.rows)).await
             }
         };
@@ -74,7 +77,7 @@ impl CatalogSource {
         let reading = match self.clone() {
             Self::Dir(dir) => block(move || catalog::read_all(&dir)).await,
             Self::Mysql(target) => {
-                let rows = Box::pin(read(&target, None, BOUNDS)).await.map_err(|source| Unread { target, source })?;
+                let rows = Box::pin(read(&target, None, BOUNDS)).await.map_err(|error| Unread::new(&target, &error))?;
                 block(move || catalog::read_rows(rows.rows, rows.is_cut)).await
             }
         };
@@ -88,7 +91,7 @@ impl CatalogSource {
 /// [`Unread`].
 pub async fn look_at_table(mysql: &config::Mysql) -> Result<Option<Reading>, Unread> {
     let target = target(mysql);
-    let rows = Box::pin(look(&target, BOUNDS)).await.map_err(|source| Unread { target, source })?;
+    let rows = Box::pin(look(&target, BOUNDS)).await.map_err(|error| Unread::new(&target, &error))?;
     Ok(rows.map(|rows| catalog::read_rows(rows.rows, rows.is_cut)))
 }
 

@@ -206,7 +206,12 @@ impl Desk {
         let _reload = self.0.reload.lock().await;
         match self.0.catalog.read_one(activity_id).await {
             Err(unread) => Reloaded::Unread(unread),
-            Ok(None) => Reloaded::Absent,
+            Ok(None) => {
+                if !dry_run {
+                    self.0.router.readiness().set_catalog_fault(activity_id, None);
+                }
+                Reloaded::Absent
+            }
             Ok(Some(definition)) => self.apply_entry(activity_id, definition, by, dry_run).await,
         }
     }
@@ -216,6 +221,8 @@ impl Desk {
         let reading = self.0.catalog.read_all().await?;
         if !dry_run {
             let strays = reading.faults.iter().map(|fault| format!("catalog: {}", fault.in_one_line())).collect();
+            let has = |id| reading.entries.binary_search_by_key(&id, |entry| entry.activity_id).is_ok();
+            self.0.router.readiness().keep_catalog_faults(has);
             self.0.router.readiness().set_catalog_strays(strays);
         }
         let mut reloaded = Vec::with_capacity(reading.entries.len());

@@ -145,7 +145,7 @@ mod tests {
                 "catalog_activity 2: is NULL",
                 "catalog_activity 3: is not UTF-8",
                 "catalog_activity 4: title: is given more than once",
-                "catalog_activity 5:2: is not JSON: trailing characters at line 2 column 107",
+                "catalog_activity 5:2: is not JSON: trailing characters at line 2 column 105",
                 "catalog_activity 6: kind: red_packet is not available in this version",
                 "catalog_activity 7: must be a table of named fields, is a list",
                 "catalog_activity 8: is larger than 1048576 bytes",
