@@ -58,7 +58,9 @@ pub fn read_rows(rows: Vec<Row>, is_cut: bool) -> Reading {
 /// # Errors
 /// All that is wrong with it.
 pub fn read_row(activity_id: ActivityId, rows: Vec<Row>) -> Result<Option<Definition>, Vec<Fault>> {
-    let mut rows = rows.into_iter();
+    // In a table whose numbers are text, a database takes "1001 " and "1001x" for 1001.
+    let number = activity_id.to_string();
+    let mut rows = rows.into_iter().filter(|(found, _)| found.as_ref() == Some(&number));
     match (rows.next(), rows.next()) {
         (None, _) => Ok(None),
         (Some((_, definition)), None) => read_text(activity_id, definition).map(Some),
@@ -173,6 +175,7 @@ mod tests {
     fn one_activity_is_read_absent_or_faulty() {
         let id = ActivityId(7);
         assert_eq!(read_row(id, vec![]), Ok(None));
+        assert_eq!(read_row(id, vec![row("7x", SOUND)]), Ok(None));
         assert!(matches!(read_row(id, vec![row("7", SOUND)]), Ok(Some(_))));
         let faults = read_row(id, vec![row("7", SOUND), row("7", SOUND)]).expect_err("faulty");
         assert_eq!(
