@@ -185,7 +185,14 @@ fn each_fault_of_a_configuration_is_told_with_its_line() {
         ),
         ("[journal]\nmin_free_bytes = -1", "2 journal.min_free_bytes: must be from 0 to 9007199254740991"),
         ("[catalog]\nsource = \"mysql\"", "2 catalog.source: source \"mysql\" is not available in this version"),
-        ("\n[mysql]\nurl = \"x\"", "2 mysql: [mysql] is not available in this version"),
+        ("[mysql]\nurl = \"x\"", "2 mysql.url: does not begin with mysql://"),
+        ("[mysql]\nurl = \"mysql://root@127.0.0.1:3306\"", "2 mysql.url: names no database"),
+        ("[mysql]\nbacklog_events_max = 5", "1 mysql.url: is missing"),
+        (
+            "[mysql]\nurl = \"mysql://h/d\"\nbacklog_events_max = 0",
+            "3 mysql.backlog_events_max: must be an integer from 1 to 9007199254740991, is 0",
+        ),
+        ("\n[payments]\nsecret = \"x\"", "2 payments: [payments] is not available in this version"),
         ("[payments]\nsecret = \"x\"", "1 payments: [payments] is not available in this version"),
         ("[limits]\nbacklog = \"many\"", "2 limits.backlog: must be an integer from 16 to 65535, is text"),
         ("[limits]\nworkers = -1", "2 limits.workers: must be from 0 to 1024"),
@@ -245,7 +252,7 @@ fn a_fault_of_the_environment_names_the_variable() {
         ("DOORBUSTER_ATUH__SECRET", SECRET, "atuh: is not a known name"),
         ("DOORBUSTER_AUTH_SECRET", SECRET, ": is not a known variable"),
         ("DOORBUSTER_DATADIR", "x", ": is not a known variable"),
-        ("DOORBUSTER_MYSQL__URL", "x", "mysql: [mysql] is not available in this version"),
+        ("DOORBUSTER_MYSQL__URL", "x", "mysql.url: does not begin with mysql://"),
     ] {
         assert_eq!(config_faults(SAMPLE_CONFIG, &[(name, value)]), [format!("{name} {expected}")]);
     }
