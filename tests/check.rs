@@ -190,7 +190,7 @@ fn each_fault_of_a_configuration_is_told_with_its_line() {
         ("[mysql]\nbacklog_events_max = 5", "1 mysql.url: is missing"),
         (
             "[mysql]\nurl = \"mysql://h/d\"\nbacklog_events_max = 0",
-            "3 mysql.backlog_events_max: must be an integer from 1 to 9007199254740991, is 0",
+            "3 mysql.backlog_events_max: must be from 1 to 9007199254740991",
         ),
         ("\n[payments]\nsecret = \"x\"", "2 payments: [payments] is not available in this version"),
         ("[payments]\nsecret = \"x\"", "1 payments: [payments] is not available in this version"),
