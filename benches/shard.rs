@@ -80,7 +80,7 @@ impl Bench {
             clock: Clock::start(UnixMillis(0)),
             readiness,
             history,
-            shipped: None,
+            mysql: None,
             catalog: CatalogSource::Dir("nowhere".into()),
             mailbox: IN_FLIGHT,
             arbiters: std::thread::available_parallelism().map_or(1, usize::from),

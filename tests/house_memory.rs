@@ -75,7 +75,7 @@ async fn bytes_each(have_left: bool) -> usize {
         journal: writer.handle(),
         clock: Clock::start(UnixMillis(0)),
         readiness: Readiness::default(),
-        shipped: None,
+        mysql: None,
         history,
         catalog: CatalogSource::Dir("nowhere".into()),
         mailbox: 1_024,

@@ -239,6 +239,8 @@ pub enum Unavailable {
     StorageLow,
     /// More events wait to be shipped to MySQL than `mysql.backlog_events_max`; new orders only.
     BacklogFull,
+    /// What is asked for is in MySQL alone, which cannot be reached.
+    RowsAway,
     /// The journal is being read.
     Recovering,
     /// The process is stopping.

@@ -20,6 +20,7 @@ use crate::domain::sales::Retired;
 use crate::domain::{Sale, Sales};
 use crate::ids::{ActivityId, Seq};
 use crate::persist::Handle;
+use crate::persist::mysql::Target;
 
 /// What a process's actors need.
 pub struct Settings {
@@ -31,8 +32,8 @@ pub struct Settings {
     pub readiness: Readiness,
     /// Reads the journal while it is written, for activities that have left memory.
     pub history: History,
-    /// What MySQL has; `None` where the journal is the only store.
-    pub shipped: Option<Shipped>,
+    /// Where orders are shipped to and what is known of it; `None` where the journal is the only store.
+    pub mysql: Option<(Target, Shipped)>,
     /// Where the catalogue is read from.
     pub catalog: CatalogSource,
     /// Messages that may wait for one shard.
@@ -106,8 +107,9 @@ impl House {
     /// until the caller says [`Readiness::ready`].
     #[must_use]
     pub fn open(settings: Settings, mut recovered: Sales) -> Self {
-        let Settings { journal, clock, readiness, history, shipped, catalog, mailbox, arbiters } = settings;
-        let archive = Archive::open(history, clock.clone());
+        let Settings { journal, clock, readiness, history, mysql, catalog, mailbox, arbiters } = settings;
+        let (target, shipped) = mysql.unzip();
+        let archive = Archive::open(history, clock.clone(), target);
         let shipping = shipped.clone().map(|shipped| (shipped, journal.clone()));
         let router = Router::new(archive, clock.clone(), readiness.clone(), shipping);
         let arbiters: Vec<Arbiter> = (0..=arbiters.max(1)).map(|_| Arbiter::new()).collect();

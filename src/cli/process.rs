@@ -218,7 +218,7 @@ impl Process {
             clock: clock.clone(),
             readiness: state.readiness.clone(),
             history: history.clone(),
-            shipped: shipped.clone(),
+            mysql: mysql.as_ref().map(|mysql| mysql.target.clone()).zip(shipped.clone()),
             catalog: CatalogSource::of(config),
             mailbox: config.limits.shard_mailbox,
             arbiters: std::thread::available_parallelism().map_or(1, usize::from),

@@ -160,6 +160,11 @@ impl Problem {
                 "too many orders wait to reach MySQL; no new ones until it catches up",
                 RETRY_AFTER_SLOW_S,
             ),
+            Unavailable::RowsAway => (
+                "recovering",
+                "this is so old that only MySQL still has it, and MySQL cannot be reached; ask again",
+                RETRY_AFTER_SLOW_S,
+            ),
             Unavailable::Recovering => ("recovering", "the journal is being read; ask again", RETRY_AFTER_S),
             Unavailable::Draining => ("draining", "this process is stopping; ask another", RETRY_AFTER_S),
         };

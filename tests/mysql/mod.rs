@@ -7,4 +7,4 @@
 mod maria;
 mod programs;
 
-pub use maria::Maria;
+pub use maria::{Maria, ask, copy};

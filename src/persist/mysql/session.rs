@@ -147,12 +147,7 @@ async fn load(connection: &mut MySqlConnection) -> Result<Known, Error> {
         let row = activity(&row).map_err(unreadable("activities"))?;
         known.activities.insert(row.activity_id, row);
     }
-    let rows = query(
-        "SELECT activity_id, sku_id, sku_index, title, price_cents, listed, stock, available, held, sold, seq \
-         FROM sku_stock ORDER BY activity_id, sku_index",
-    );
-    for row in rows.fetch_all(&mut *connection).await.map_err(Error::sql(DOING))? {
-        let row = sku(&row).map_err(unreadable("sku_stock"))?;
+    for row in skus(connection, None).await? {
         let rows = known.skus.entry(row.activity_id).or_default();
         if usize::from(row.index.0) != rows.len() {
             let what = format!("activity {} has no SKU of index {}", row.activity_id, rows.len());
@@ -160,12 +155,31 @@ async fn load(connection: &mut MySqlConnection) -> Result<Known, Error> {
         }
         rows.push(row);
     }
-    let rows = query("SELECT shard_id, activity_id, part, orders_placed FROM activity_shards");
-    for row in rows.fetch_all(&mut *connection).await.map_err(Error::sql(DOING))? {
-        let row = shard(&row).map_err(unreadable("activity_shards"))?;
+    for row in shards(connection, None).await? {
         known.shards.insert(row.shard, row);
     }
     Ok(known)
+}
+
+/// The rows of `sku_stock`, all or one activity's, by activity and index.
+pub(super) async fn skus(connection: &mut MySqlConnection, of: Option<ActivityId>) -> Result<Vec<SkuRow>, Error> {
+    let rows = query(
+        "SELECT activity_id, sku_id, sku_index, title, price_cents, listed, stock, available, held, sold, seq \
+         FROM sku_stock WHERE ? IS NULL OR activity_id = ? ORDER BY activity_id, sku_index",
+    );
+    let rows = rows.bind(of.map(|id| id.0)).bind(of.map(|id| id.0)).fetch_all(connection).await;
+    let rows = rows.map_err(Error::sql("reading stock"))?;
+    rows.iter().map(sku).collect::<Result<_, _>>().map_err(unreadable("sku_stock"))
+}
+
+/// The rows of `activity_shards`, all or one activity's.
+pub(super) async fn shards(connection: &mut MySqlConnection, of: Option<ActivityId>) -> Result<Vec<ShardRow>, Error> {
+    let rows = query(
+        "SELECT shard_id, activity_id, part, orders_placed FROM activity_shards WHERE ? IS NULL OR activity_id = ?",
+    );
+    let rows = rows.bind(of.map(|id| id.0)).bind(of.map(|id| id.0)).fetch_all(connection).await;
+    let rows = rows.map_err(Error::sql("reading shards"))?;
+    rows.iter().map(shard).collect::<Result<_, _>>().map_err(unreadable("activity_shards"))
 }
 
 pub(super) fn unreadable(table: &'static str) -> impl FnOnce(sqlx::Error) -> Error {
