@@ -20,9 +20,9 @@ use crate::ids::Seq;
 use crate::persist::mysql::{Error, Session, ShippedNote, Target};
 use crate::persist::{self, RecordHash, Tail, identity, portion};
 
-/// Events in one transaction, but for the last record's. One of this size takes some 60 ms; a larger one is no faster
+/// Orders or other events in one transaction, but for the last record's. One of this size takes some 60 ms; a larger one is no faster
 /// and is lost as a whole when the connection breaks.
-const BATCH_EVENTS: usize = 8_192;
+const BATCH_ORDERS: usize = 8_192;
 /// How long without news MySQL is asked for a sign of life.
 const PING_AFTER: Duration = Duration::from_secs(1);
 /// The first wait after an error, which doubles up to the longest.
@@ -153,7 +153,7 @@ impl Work {
         shipped.set_connected(true);
         self.tell_well(&session);
         loop {
-            let (entries, tail) = self.portion(session.cursor(), BATCH_EVENTS)?;
+            let (entries, tail) = self.portion(session.cursor(), BATCH_ORDERS)?;
             let Some((_, oldest)) = entries.first() else {
                 shipped.set_waiting_since(None);
                 self.note(session.cursor(), true);
