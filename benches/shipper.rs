@@ -145,7 +145,7 @@ fn defined(orders: u32) -> Entry {
 /// Users come in no order, half of them with a key and a reference.
 fn order(number: u32) -> Entry {
     let user = u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 24;
-    let keyed = number % 2 == 0;
+    let keyed = number.is_multiple_of(2);
     let event = OrderPlaced {
         order: number,
         user: UserId(user),

@@ -146,7 +146,7 @@ impl ReadBack {
     async fn ask<T>(&mut self, question: impl AsyncFn(&mut MySqlConnection) -> Result<T, Error>) -> Result<T, Error> {
         let target = &self.target;
         let standing = self.connection.take();
-        let answered = in_time(DOING, ANSWER_WAIT, async {
+        let asked = Box::pin(async {
             if let Some(mut connection) = standing
                 && let Ok(answer) = question(&mut connection).await
             {
@@ -156,7 +156,7 @@ impl ReadBack {
             let answer = question(&mut connection).await?;
             Ok((connection, answer))
         });
-        let (connection, answer) = answered.await?;
+        let (connection, answer) = in_time(DOING, ANSWER_WAIT, asked).await?;
         self.connection = Some(connection);
         Ok(answer)
     }
