@@ -14,7 +14,7 @@ COUNT ?= 100000
 SKIP ?=
 export SKIP
 
-.PHONY: help demo test verify bench crash interleavings tools fetch needs
+.PHONY: help demo test verify bench crash mysql-faults interleavings tools fetch needs
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ bench: fetch ## the figures that the README and the notes name
 
 crash: fetch needs ## kill -9 in mid-sale again and again, with audits (SEED=1 ROUNDS=20), and at every system call of a start
 	CRASH_SEED=$(SEED) CRASH_ROUNDS=$(ROUNDS) $(CARGO) test --release --locked --test crash --test strace -- --nocapture --test-threads=1
+
+mysql-faults: fetch needs ## everything between the server and MySQL fails, again and again, with audits (SEED=1 ROUNDS=20)
+	MYSQL_SEED=$(SEED) MYSQL_ROUNDS=$(ROUNDS) $(CARGO) test --release --locked --test mysql_faults -- --nocapture
 
 interleavings: fetch ## shards under random orders of letters, requests and crashes (SEED=1 COUNT=100000)
 	SEED=$(SEED) COUNT=$(COUNT) $(CARGO) test --release --locked --lib interleavings -- --nocapture

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use doorbuster::actors::desk::{By, Put};
-use doorbuster::actors::{Ack, Answer, Asked, House, Readiness, Settings};
+use doorbuster::actors::{Ack, Answer, Asked, CatalogSource, House, Readiness, Settings};
 use doorbuster::catalog;
 use doorbuster::clock::Clock;
 use doorbuster::domain::command::{PlaceOrder, Source};
@@ -80,7 +80,8 @@ impl Bench {
             clock: Clock::start(UnixMillis(0)),
             readiness,
             history,
-            catalog_dir: "nowhere".into(),
+            mysql: None,
+            catalog: CatalogSource::Dir("nowhere".into()),
             mailbox: IN_FLIGHT,
             arbiters: std::thread::available_parallelism().map_or(1, usize::from),
         };

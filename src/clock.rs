@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use rustix::time::{ClockId, clock_gettime};
+
 use crate::ids::UnixMillis;
 
 /// How often [`Clock::slew`] wants to be called.
@@ -94,6 +96,43 @@ impl Clock {
             slewed_ms.fetch_add(gap_ms.signum() * SLEW_STEP_MS, Ordering::Relaxed);
         }
     }
+}
+
+/// How busy the process is beside the thread that asks.
+#[derive(Debug, Default)]
+pub struct CpuMeter {
+    /// When it was last looked, and what the others had used by then.
+    last: Option<(Instant, Duration)>,
+    percent: u64,
+}
+
+impl CpuMeter {
+    /// Too short a time says nothing.
+    const LOOK_AFTER: Duration = Duration::from_millis(20);
+
+    /// The part of the machine's cores, in hundredths, that the process's other threads used since the last call. Always
+    /// to be called from the same thread.
+    pub fn others_percent(&mut self) -> u64 {
+        let now = Instant::now();
+        let used = cpu_time(ClockId::ProcessCPUTime).saturating_sub(cpu_time(ClockId::ThreadCPUTime));
+        let Some((at, before)) = self.last else {
+            self.last = Some((now, used));
+            return self.percent;
+        };
+        let passed = now - at;
+        if passed >= Self::LOOK_AFTER {
+            let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u128);
+            let percent = used.saturating_sub(before).as_micros() * 100 / (passed.as_micros() * cores);
+            self.percent = u64::try_from(percent).unwrap_or(100);
+            self.last = Some((now, used));
+        }
+        self.percent
+    }
+}
+
+fn cpu_time(of: ClockId) -> Duration {
+    let time = clock_gettime(of);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 fn process_ms(started: &Instant, anchor_ms: u64, slewed_ms: &AtomicI64) -> u64 {

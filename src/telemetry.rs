@@ -84,6 +84,14 @@ pub struct Metrics {
     pub clock_gap_seconds: Gauge<f64, AtomicU64>,
     /// Free bytes on the journal's disk.
     pub storage_free_bytes: Gauge,
+    /// 1 where MySQL answered when it was last asked.
+    pub mysql_connected: Gauge,
+    /// Durable events that MySQL does not have yet.
+    pub mysql_lag_events: Gauge,
+    /// How long the oldest of them has waited.
+    pub mysql_lag_seconds: Gauge<f64, AtomicU64>,
+    /// Events shipped a second, over the last seconds in which something was.
+    pub mysql_events_per_second: Gauge,
 }
 
 impl Default for Metrics {
@@ -105,6 +113,10 @@ impl Default for Metrics {
             journal_queue: Gauge::default(),
             clock_gap_seconds: Gauge::default(),
             storage_free_bytes: Gauge::default(),
+            mysql_connected: Gauge::default(),
+            mysql_lag_events: Gauge::default(),
+            mysql_lag_seconds: Gauge::default(),
+            mysql_events_per_second: Gauge::default(),
             registry: Registry::default(),
         };
         let r = &mut registry;
@@ -126,6 +138,11 @@ impl Default for Metrics {
         r.register_with_unit("clock_gap", "Wall time less the process clock", Unit::Seconds, gap);
         let free = metrics.storage_free_bytes.clone();
         r.register_with_unit("storage_free", "Free space on the journal's disk", Unit::Bytes, free);
+        r.register("mysql_connected", "1 where MySQL answered last", metrics.mysql_connected.clone());
+        r.register("mysql_lag_events", "Durable events not in MySQL yet", metrics.mysql_lag_events.clone());
+        let lag = metrics.mysql_lag_seconds.clone();
+        r.register_with_unit("mysql_lag", "How long the oldest of them has waited", Unit::Seconds, lag);
+        r.register("mysql_events_per_second", "Events shipped lately", metrics.mysql_events_per_second.clone());
         metrics.registry = registry;
         metrics
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use doorbuster::catalog;
 use doorbuster::cli::{check, token};
-use doorbuster::config::{self, Config, Keys, Limits};
+use doorbuster::config::{self, Catalog, Config, Keys, Limits};
 use doorbuster::faults::{At, Fault};
 use doorbuster::ids::{UnixMillis, UserId};
 
@@ -184,8 +184,18 @@ fn each_fault_of_a_configuration_is_told_with_its_line() {
             "2 journal.durability: durability \"async\" is not available in this version",
         ),
         ("[journal]\nmin_free_bytes = -1", "2 journal.min_free_bytes: must be from 0 to 9007199254740991"),
-        ("[catalog]\nsource = \"mysql\"", "2 catalog.source: source \"mysql\" is not available in this version"),
-        ("\n[mysql]\nurl = \"x\"", "2 mysql: [mysql] is not available in this version"),
+        ("[catalog]\nsource = \"mysql\"", "2 catalog.source: \"mysql\" needs [mysql]"),
+        ("[catalog]\nsource = \"sql\"", "2 catalog.source: \"sql\" is not known here"),
+        ("[catalog]\nsource = \"dir\"\ndir = \"\"", "3 catalog.dir: is empty"),
+        ("[catalog]\nsource = \"mysql\"\ndir = \"catalog\"", "3 catalog.dir: is not used with source = \"mysql\""),
+        ("[mysql]\nurl = \"x\"", "2 mysql.url: does not begin with mysql://"),
+        ("[mysql]\nurl = \"mysql://root@127.0.0.1:3306\"", "2 mysql.url: names no database"),
+        ("[mysql]\nbacklog_events_max = 5", "1 mysql.url: is missing"),
+        (
+            "[mysql]\nurl = \"mysql://h/d\"\nbacklog_events_max = 0",
+            "3 mysql.backlog_events_max: must be from 1 to 9007199254740991",
+        ),
+        ("\n[payments]\nsecret = \"x\"", "2 payments: [payments] is not available in this version"),
         ("[payments]\nsecret = \"x\"", "1 payments: [payments] is not available in this version"),
         ("[limits]\nbacklog = \"many\"", "2 limits.backlog: must be an integer from 16 to 65535, is text"),
         ("[limits]\nworkers = -1", "2 limits.workers: must be from 0 to 1024"),
@@ -198,6 +208,34 @@ fn each_fault_of_a_configuration_is_told_with_its_line() {
         let faults = config_faults(&text, &[]);
         assert!(faults.iter().any(|fault| fault == expected), "{text}\nexpected {expected}\ntold {faults:#?}");
     }
+}
+
+#[test]
+fn the_catalogue_is_where_the_configuration_says() {
+    let mysql = "[mysql]\nurl = \"mysql://u@127.0.0.1/d\"\n";
+    for (catalog, expected) in [
+        ("", Catalog::Dir("etc/catalog".into())),
+        ("[catalog]\nsource = \"dir\"\n", Catalog::Dir("etc/catalog".into())),
+        ("[catalog]\nsource = \"dir\"\ndir = \"x\"\n", Catalog::Dir("etc/x".into())),
+        ("[catalog]\nsource = \"mysql\"\n", Catalog::Mysql),
+    ] {
+        let config = sound_config(&format!("[auth]\nsecret = \"{SECRET}\"\n{catalog}{mysql}"), &[]);
+        assert_eq!(config.catalog, expected, "{catalog}");
+    }
+}
+
+#[test]
+fn check_says_why_it_could_not_look_at_a_table() {
+    // Nobody listens at port 1; and what is said names no password.
+    let tail = "[catalog]\nsource = \"mysql\"\n[mysql]\nurl = \"mysql://u:hunter2@127.0.0.1:1/d\"\n";
+    let (code, text) = checked(&format!("[auth]\nsecret = \"{SECRET}\"\n{tail}"), &[]);
+    assert_eq!(code, 2, "{text}");
+    assert!(text.starts_with("the catalogue in MySQL at 127.0.0.1:1/d cannot be read: connecting: "), "{text}");
+    assert!(text.ends_with("\nnot judged: d.toml is sound, the catalogue was not looked at\n"), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
+    let (code, text) = checked(tail, &[]);
+    assert_eq!(code, 1, "{text}");
+    assert!(text.ends_with("\nfaulty: 1 fault; the catalogue was not looked at\n"), "{text}");
 }
 
 #[test]
@@ -245,7 +283,8 @@ fn a_fault_of_the_environment_names_the_variable() {
         ("DOORBUSTER_ATUH__SECRET", SECRET, "atuh: is not a known name"),
         ("DOORBUSTER_AUTH_SECRET", SECRET, ": is not a known variable"),
         ("DOORBUSTER_DATADIR", "x", ": is not a known variable"),
-        ("DOORBUSTER_MYSQL__URL", "x", "mysql: [mysql] is not available in this version"),
+        ("DOORBUSTER_MYSQL__URL", "x", "mysql.url: does not begin with mysql://"),
+        ("DOORBUSTER_CATALOG__SOURCE", "sql", "catalog.source: \"sql\" is not known here"),
     ] {
         assert_eq!(config_faults(SAMPLE_CONFIG, &[(name, value)]), [format!("{name} {expected}")]);
     }
@@ -338,7 +377,7 @@ fn the_sample_says_every_key_and_its_default() {
         let faults = read.expect_err("a fault");
         let unknown = faults.iter().find(|fault| fault.path.ends_with("zzzzzz")).expect("the unknown key");
         let (_, known) = unknown.mend.split_once("known here: ").expect("the known keys");
-        for key in known.split(", ").filter(|key| !["mysql", "payments", "source"].contains(key)) {
+        for key in known.split(", ").filter(|key| !["mysql", "payments"].contains(key)) {
             assert!(SAMPLE_CONFIG.contains(key), "the sample shows {section}{key}");
         }
     }

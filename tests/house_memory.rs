@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use doorbuster::actors::{House, Readiness, Settings};
+use doorbuster::actors::{CatalogSource, House, Readiness, Settings};
 use doorbuster::clock::Clock;
 use doorbuster::domain::definition::{Definition, OnLatePayment, SkuDefinition};
 use doorbuster::domain::event::{ActivityDefined, ActivityRetired, Author, Change};
@@ -75,8 +75,9 @@ async fn bytes_each(have_left: bool) -> usize {
         journal: writer.handle(),
         clock: Clock::start(UnixMillis(0)),
         readiness: Readiness::default(),
+        mysql: None,
         history,
-        catalog_dir: "nowhere".into(),
+        catalog: CatalogSource::Dir("nowhere".into()),
         mailbox: 1_024,
         arbiters: 1,
     };

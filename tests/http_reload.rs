@@ -189,6 +189,14 @@ fn a_mended_catalogue_clears_readyz() {
     server.operator(post("/admin/v1/reload?dry_run=true")).ok(200);
     assert_eq!(server.stranger(get("/readyz")).ok(200)["status"], "degraded");
     server.operator(post("/admin/v1/reload")).ok(200);
+    // Nor is a file told of that is gone, by whichever reload finds that out.
+    for reload in ["/admin/v1/reload".to_owned(), format!("{OTHER}/reload")] {
+        server.write_catalog("1002.toml", "kind = 1\n");
+        server.operator(post(&format!("{OTHER}/reload"))).problem(422, "invalid_definition");
+        assert_eq!(server.stranger(get("/readyz")).ok(200)["status"], "degraded");
+        std::fs::remove_file(server.catalog().join("1002.toml")).expect("it is there");
+        server.operator(post(&reload));
+    }
     assert_eq!(
         server.stranger(get("/readyz")).ok(200),
         json!({

@@ -69,7 +69,7 @@ impl Stage {
 
     fn open(&self, database: &str) -> Result<Session, Error> {
         let target = self.target(database);
-        let ours = identity(&self.journal).expect("it is sound").expect("it is not empty");
+        let ours = identity(&self.journal).expect("it is sound");
         self.runtime.block_on(async {
             target.migrate().await?;
             Session::open(&target, ours).await
@@ -79,6 +79,7 @@ impl Stage {
     /// Ships up to event `until` in batches of at least so many events as `batch` says each time.
     fn ship(&self, database: &str, until: u64, mut batch: impl FnMut() -> usize) -> Tail {
         let mut session = self.open(database).expect("MySQL is there");
+        let ours = identity(&self.journal).expect("it is sound").expect("it is not empty");
         while session.cursor().seq < Seq(until) {
             let batch = portion(&self.journal, session.cursor(), Seq(until), batch());
             let (entries, to) = batch.expect("a sound journal");
@@ -86,7 +87,7 @@ impl Stage {
                 // A record that reaches past `until` is not begun.
                 break;
             }
-            self.runtime.block_on(session.ship(&entries, to, UnixMillis(7))).expect("it can be shipped");
+            self.runtime.block_on(session.ship(ours, &entries, to, UnixMillis(7))).expect("it can be shipped");
         }
         let cursor = session.cursor();
         self.runtime.block_on(session.close());

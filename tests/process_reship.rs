@@ -51,15 +51,16 @@ impl Shop {
     fn ship(&self) -> Result<(), Error> {
         let journal = self.journal();
         let target: Target = self.maria.url("shop").parse().expect("a URL");
+        let ours = identity(&journal).expect("it is sound").expect("it is not empty");
         let shipped = self.runtime.block_on(async {
             target.migrate().await?;
-            let mut session = Session::open(&target, identity(&journal)?.expect("it is not empty")).await?;
+            let mut session = Session::open(&target, Some(ours)).await?;
             loop {
                 let (entries, to) = portion(&journal, session.cursor(), Seq(u64::MAX), 40)?;
                 if entries.is_empty() {
                     return Ok(());
                 }
-                session.ship(&entries, to, UnixMillis(7)).await?;
+                session.ship(ours, &entries, to, UnixMillis(7)).await?;
             }
         });
         journal.close().expect("a sound disk");
@@ -191,12 +192,12 @@ fn a_server_beside_a_reship_cannot_go_on() {
     let journal = shop.journal();
     let target: Target = shop.maria.url("shop").parse().expect("a URL");
     let ours = identity(&journal).expect("it is sound").expect("it is not empty");
-    let mut session = shop.runtime.block_on(Session::open(&target, ours)).expect("MySQL is there");
+    let mut session = shop.runtime.block_on(Session::open(&target, Some(ours))).expect("MySQL is there");
     let tail = journal.tail();
     journal.close().expect("a sound disk");
     shop.ends(&["reship", "--yes"], 0, &[]);
     let to = doorbuster::persist::Tail { seq: Seq(tail.seq.0 + 1), ..tail };
-    let refused = shop.runtime.block_on(session.ship(&[], to, UnixMillis(7))).expect_err("the cursor is gone");
+    let refused = shop.runtime.block_on(session.ship(ours, &[], to, UnixMillis(7))).expect_err("the cursor is gone");
     assert!(matches!(refused, Error::Moved(at) if at == tail.seq), "{refused}");
     // Rows of nobody are emptied, too, and so are those that another journal left.
     shop.maria.execute("INSERT INTO shop.activity_shards VALUES (1, 2, 3, 4)");

@@ -6,6 +6,8 @@
 //! a thousand curious shoppers cost a running sale no more than one does. Nothing is changed here: an activity leaves
 //! only when nothing can happen in it any more.
 
+mod rows;
+
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -24,7 +26,10 @@ use crate::clock::Clock;
 use crate::domain::command::CancelOrder;
 use crate::domain::{Event, Part, Refusal, Sale, Sales, Unfit};
 use crate::ids::{ActivityId, Seq, ShardId, UnixMillis};
+use crate::persist::mysql::Target;
 use crate::persist::{self, Read, excerpt};
+
+use rows::Rows;
 
 /// Questions that may wait; more is 503 `overloaded`.
 const WAITING_MAX: usize = 256;
@@ -71,10 +76,10 @@ enum About {
 }
 
 impl Archive {
-    /// Opens an archive over a journal.
-    pub fn open(history: History, clock: Clock) -> Self {
+    /// Opens an archive over a journal, and over MySQL for what the journal no longer has.
+    pub fn open(history: History, clock: Clock, mysql: Option<Target>) -> Self {
         let (sender, inbox) = bounded(WAITING_MAX);
-        let desk = ReadingDesk { history, clock, kept: VecDeque::new() };
+        let desk = ReadingDesk { history, clock, kept: VecDeque::new(), rows: mysql.map(Rows::new) };
         let thread = thread::Builder::new().name("archive".to_owned()).spawn(move || desk.serve(&inbox));
         drop(thread.expect("the system gives a thread when the process starts"));
         Self(sender)
@@ -126,6 +131,7 @@ struct ReadingDesk {
     clock: Clock,
     /// The last asked for is the last.
     kept: VecDeque<BroughtBack>,
+    rows: Option<Rows>,
 }
 
 struct BroughtBack {
@@ -170,10 +176,14 @@ impl ReadingDesk {
 
     fn answer(&mut self, request: Request) {
         let at_ms = self.clock.now_ms();
+        let has_rows = self.rows.is_some();
         let shards = match self.bring(request.lies) {
             Ok(shards) => shards,
             // The process is stopping; the question is dropped on purpose.
             Err(Lost::Journal(persist::Error::Closed)) => return,
+            Err(Lost::Journal(persist::Error::Dropped { .. })) if has_rows => {
+                return self.answer_from_rows(request, at_ms);
+            }
             Err(error) => {
                 let activity = request.lies.activity_id;
                 tracing::error!(%activity, %error, "an activity that has left memory cannot be read back");
@@ -200,6 +210,23 @@ impl ReadingDesk {
                     }
                 }
                 drop(reply.send(Answer::Sale(whole.expect("an activity has a home"))));
+            }
+        }
+    }
+
+    /// The journal's generations that had the activity were dropped, as MySQL has all of it.
+    fn answer_from_rows(&mut self, request: Request, at_ms: UnixMillis) {
+        let Some(rows) = &mut self.rows else { return request.refuse(Unavailable::Recovering) };
+        let answered = match &request.about {
+            About::Shard(shard, question) => rows.answer(request.lies, *shard, question.clone(), at_ms),
+            About::Sale => rows.sale(request.lies, at_ms),
+        };
+        match answered {
+            Ok(answer) => drop(request.reply.send(answer)),
+            Err(error) => {
+                let activity = request.lies.activity_id;
+                tracing::warn!(%activity, %error, "an activity that only MySQL still has cannot be read back");
+                request.refuse(Unavailable::RowsAway);
             }
         }
     }

@@ -237,6 +237,10 @@ pub enum Unavailable {
     Overloaded,
     /// The disk has less free space than `journal.min_free_bytes`; new orders only.
     StorageLow,
+    /// More events wait to be shipped to MySQL than `mysql.backlog_events_max`; new orders only.
+    BacklogFull,
+    /// What is asked for is in MySQL alone, which cannot be reached.
+    RowsAway,
     /// The journal is being read.
     Recovering,
     /// The process is stopping.

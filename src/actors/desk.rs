@@ -6,7 +6,6 @@
 //! first event is written by the desk, and its actor starts when that event is durable.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,6 +14,7 @@ use tokio::sync::{Mutex, oneshot};
 
 use super::ack::Ack;
 use super::ask::{Answer, Asked, Changed, Operation, Reason, Refused};
+use super::catalog_source::{CatalogSource, Unread};
 use super::door::Door;
 use super::house::Nursery;
 use super::router::Router;
@@ -40,7 +40,7 @@ struct Inner {
     router: Router,
     /// Beside the ledger: a pause takes a number without waiting for a definition.
     last_change_id: AtomicU64,
-    catalog_dir: PathBuf,
+    catalog: CatalogSource,
     ledger: Mutex<Ledger>,
     /// Held from the reading of the catalogue to the end of applying it: of two reloads, the later reading is applied
     /// later.
@@ -99,7 +99,12 @@ pub enum Reloaded {
     Faulty(Vec<Fault>),
     /// The catalogue has no such entry: nothing changed.
     Absent,
+    /// The catalogue is out of reach: nothing changed.
+    Unread(Unread),
 }
+
+/// What a reload of all came to: each activity that the catalogue has, and what is wrong beside them.
+pub type ReloadedAll = (Vec<(ActivityId, Reloaded)>, Vec<Fault>);
 
 impl Reloaded {
     /// What is wrong with the catalogue's entry, in words; `None` where it stands as it says.
@@ -115,26 +120,20 @@ impl Reloaded {
                 Some(format!("{}: {refusal}", refusal.code()))
             }
             // Not the entry's fault, but the server's at that moment.
-            Self::Read(_) | Self::Absent => None,
+            Self::Read(_) | Self::Absent | Self::Unread(_) => None,
         }
     }
 }
 
 impl Desk {
-    pub(super) fn open(router: Router, catalog_dir: PathBuf, recovered: &Sales) -> Self {
+    pub(super) fn open(router: Router, catalog: CatalogSource, recovered: &Sales) -> Self {
         let mut ledger =
             Ledger { nursery: None, last_shard: recovered.last_shard(), activities_of_sku: HashMap::new() };
         for sale in recovered.iter() {
             ledger.note_skus(sale.activity_id(), sale.definition());
         }
         let last_change_id = AtomicU64::new(recovered.last_change_id());
-        Self(Arc::new(Inner {
-            router,
-            last_change_id,
-            catalog_dir,
-            ledger: Mutex::new(ledger),
-            reload: Mutex::default(),
-        }))
+        Self(Arc::new(Inner { router, last_change_id, catalog, ledger: Mutex::new(ledger), reload: Mutex::default() }))
     }
 
     pub(super) fn with(mut self, nursery: Nursery) -> Self {
@@ -195,28 +194,35 @@ impl Desk {
 
     /// Reads the whole catalogue afresh and applies what changed there. A faulty entry is skipped and told; an absent
     /// one is left alone. The faults that concern no single entry come second.
-    pub async fn reload_all(&self, by: By, dry_run: bool) -> (Vec<(ActivityId, Reloaded)>, Vec<Fault>) {
+    ///
+    /// # Errors
+    /// [`Unread`]: nothing changed.
+    pub async fn reload_all(&self, by: By, dry_run: bool) -> Result<ReloadedAll, Unread> {
         let desk = self.clone();
         to_the_end(async move { desk.reload_each(by, dry_run).await }).await
     }
 
     async fn reload_one(&self, activity_id: ActivityId, by: By, dry_run: bool) -> Reloaded {
         let _reload = self.0.reload.lock().await;
-        let dir = self.0.catalog_dir.clone();
-        let read = actix_web::web::block(move || catalog::read_one(&dir, activity_id)).await;
-        match read.expect("the pool of blocking threads outlives the listeners").transpose() {
-            None => Reloaded::Absent,
-            Some(definition) => self.apply_entry(activity_id, definition, by, dry_run).await,
+        match self.0.catalog.read_one(activity_id).await {
+            Err(unread) => Reloaded::Unread(unread),
+            Ok(None) => {
+                if !dry_run {
+                    self.0.router.readiness().set_catalog_fault(activity_id, None);
+                }
+                Reloaded::Absent
+            }
+            Ok(Some(definition)) => self.apply_entry(activity_id, definition, by, dry_run).await,
         }
     }
 
-    async fn reload_each(&self, by: By, dry_run: bool) -> (Vec<(ActivityId, Reloaded)>, Vec<Fault>) {
+    async fn reload_each(&self, by: By, dry_run: bool) -> Result<ReloadedAll, Unread> {
         let _reload = self.0.reload.lock().await;
-        let dir = self.0.catalog_dir.clone();
-        let reading = actix_web::web::block(move || catalog::read_all(&dir)).await;
-        let reading = reading.expect("the pool of blocking threads outlives the listeners");
+        let reading = self.0.catalog.read_all().await?;
         if !dry_run {
             let strays = reading.faults.iter().map(|fault| format!("catalog: {}", fault.in_one_line())).collect();
+            let has = |id| reading.entries.binary_search_by_key(&id, |entry| entry.activity_id).is_ok();
+            self.0.router.readiness().keep_catalog_faults(has);
             self.0.router.readiness().set_catalog_strays(strays);
         }
         let mut reloaded = Vec::with_capacity(reading.entries.len());
@@ -224,7 +230,7 @@ impl Desk {
             reloaded
                 .push((entry.activity_id, self.apply_entry(entry.activity_id, entry.definition, by, dry_run).await));
         }
-        (reloaded, reading.faults)
+        Ok((reloaded, reading.faults))
     }
 
     /// Applies one entry of the catalogue, and keeps `/readyz` true to what came of it.

@@ -13,6 +13,7 @@ use super::ask::{Answer, Ask, Reason, Refused, Unavailable};
 use super::letter::Letter;
 use super::readiness::Readiness;
 use super::shard::Shard;
+use super::shipped::Shipped;
 use super::turn::Turn;
 use crate::clock::Clock;
 use crate::ids::{ShardId, UnixMillis};
@@ -52,6 +53,8 @@ pub(super) struct Shared {
     pub journal: Handle<Ack>,
     pub clock: Clock,
     pub readiness: Readiness,
+    /// What MySQL has; `None` where the journal is the only store.
+    pub shipped: Option<Shipped>,
     /// Messages that may wait for one host.
     pub mailbox: usize,
 }
@@ -98,6 +101,8 @@ impl Host {
         let nearly_full = journal.capacity() / 4 * 3;
         let unavailable = if self.shared.readiness.is_storage_low() {
             Some(Unavailable::StorageLow)
+        } else if self.shared.shipped.as_ref().is_some_and(|shipped| shipped.is_full(journal.durable_seq())) {
+            Some(Unavailable::BacklogFull)
         } else {
             (journal.depth() > nearly_full).then_some(Unavailable::Overloaded)
         };

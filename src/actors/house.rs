@@ -1,12 +1,12 @@
 //! Puts the actors of a process together: recovered shards on their arbiters, the router to them, the operator's desk.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use actix::{Actor, Addr, Arbiter, ArbiterHandle};
 
 use super::ack::Ack;
 use super::archive::{Archive, History, Lies};
+use super::catalog_source::CatalogSource;
 use super::desk::Desk;
 use super::door::Door;
 use super::host::{Host, MoveIn, Shared, Siblings, Tenant};
@@ -14,11 +14,13 @@ use super::readiness::Readiness;
 use super::roll_forward::roll_forward;
 use super::router::{Behind, Entrance, Router};
 use super::shard::Shard;
+use super::shipped::Shipped;
 use crate::clock::Clock;
 use crate::domain::sales::Retired;
 use crate::domain::{Sale, Sales};
 use crate::ids::{ActivityId, Seq};
 use crate::persist::Handle;
+use crate::persist::mysql::Target;
 
 /// What a process's actors need.
 pub struct Settings {
@@ -30,8 +32,10 @@ pub struct Settings {
     pub readiness: Readiness,
     /// Reads the journal while it is written, for activities that have left memory.
     pub history: History,
-    /// Where the catalogue's files are.
-    pub catalog_dir: PathBuf,
+    /// Where orders are shipped to and what is known of it; `None` where the journal is the only store.
+    pub mysql: Option<(Target, Shipped)>,
+    /// Where the catalogue is read from.
+    pub catalog: CatalogSource,
     /// Messages that may wait for one shard.
     pub mailbox: usize,
     /// Threads that busy shards are spread over; small activities have one more.
@@ -103,12 +107,14 @@ impl House {
     /// until the caller says [`Readiness::ready`].
     #[must_use]
     pub fn open(settings: Settings, mut recovered: Sales) -> Self {
-        let Settings { journal, clock, readiness, history, catalog_dir, mailbox, arbiters } = settings;
-        let archive = Archive::open(history, clock.clone());
-        let router = Router::new(archive, clock.clone(), readiness.clone());
+        let Settings { journal, clock, readiness, history, mysql, catalog, mailbox, arbiters } = settings;
+        let (target, shipped) = mysql.unzip();
+        let archive = Archive::open(history, clock.clone(), target);
+        let shipping = shipped.clone().map(|shipped| (shipped, journal.clone()));
+        let router = Router::new(archive, clock.clone(), readiness.clone(), shipping);
         let arbiters: Vec<Arbiter> = (0..=arbiters.max(1)).map(|_| Arbiter::new()).collect();
         let (for_small, for_busy) = arbiters.split_last().expect("there is one at least");
-        let shared = Shared { journal, clock, readiness, mailbox };
+        let shared = Shared { journal, clock, readiness, shipped, mailbox };
         let shared_host = Host::new(shared.clone());
         let mut nursery = Nursery {
             shared_host: Host::start_in_arbiter(&for_small.handle(), |_| shared_host),
@@ -118,7 +124,7 @@ impl House {
             started: 0,
         };
         roll_forward(&mut recovered, nursery.journal(), router.now_ms());
-        let desk = Desk::open(router.clone(), catalog_dir, &recovered);
+        let desk = Desk::open(router.clone(), catalog, &recovered);
         for (activity_id, left) in recovered.retired() {
             router.add(left_before(*activity_id, left));
         }

@@ -15,6 +15,7 @@
 mod ack;
 mod archive;
 pub mod ask;
+mod catalog_source;
 pub mod desk;
 mod door;
 mod host;
@@ -26,13 +27,20 @@ pub mod readiness;
 mod roll_forward;
 pub mod router;
 mod shard;
+mod shipped;
+mod shipper;
+mod start_up;
 mod turn;
 mod units;
 
 pub use ack::Ack;
 pub use archive::History;
 pub use ask::{Answer, Asked, Question, Refused, Unavailable};
+pub use catalog_source::{CatalogSource, Unread, look_at_table};
 pub use desk::Desk;
 pub use house::{House, Settings};
 pub use readiness::{Readiness, Stage};
 pub use router::Router;
+pub use shipped::{Lag, Shipped};
+pub use shipper::{Shipper, Shipping};
+pub use start_up::apply_catalog;

@@ -88,6 +88,11 @@ impl Readiness {
         }
     }
 
+    /// Forgets what was wrong with entries that the catalogue does not have any more.
+    pub fn keep_catalog_faults(&self, has: impl Fn(ActivityId) -> bool) {
+        self.catalog().entries.retain(|activity_id, _| has(*activity_id));
+    }
+
     /// Says what is wrong beside the entries.
     pub fn set_catalog_strays(&self, strays: Vec<String>) {
         self.catalog().strays = strays;

@@ -10,15 +10,18 @@ use actix::dev::SendError;
 use dashmap::DashMap;
 use tokio::sync::oneshot;
 
+use super::ack::Ack;
 use super::archive::{Archive, Lies};
 use super::ask::{Answer, Ask, Asked, Operation, Page, Question, Reason, Refused, SaleView, Unavailable};
 use super::door::Door;
 use super::host::{Host, MoveOut};
 use super::readiness::{Readiness, Stage};
+use super::shipped::{Lag, Shipped};
 use crate::clock::Clock;
 use crate::domain::command::PlaceOrder;
 use crate::domain::{Definition, Part, Phase, Refusal};
 use crate::ids::{ActivityId, OrderId, Seq, ShardId, SkuId, UnixMillis, UserId};
+use crate::persist::Handle;
 
 /// The way to every shard. Cheap to clone; all clones are the same.
 #[derive(Clone)]
@@ -32,6 +35,8 @@ struct Inner {
     archive: Archive,
     clock: Clock,
     readiness: Readiness,
+    /// What MySQL has, and what it should have; `None` where the journal is the only store.
+    shipping: Option<(Shipped, Handle<Ack>)>,
 }
 
 /// A door with what is behind it.
@@ -74,9 +79,14 @@ pub struct Listing {
 }
 
 impl Router {
-    pub(super) fn new(archive: Archive, clock: Clock, readiness: Readiness) -> Self {
+    pub(super) fn new(
+        archive: Archive,
+        clock: Clock,
+        readiness: Readiness,
+        shipping: Option<(Shipped, Handle<Ack>)>,
+    ) -> Self {
         let (entrances, shards, doors) = (DashMap::new(), DashMap::new(), RwLock::default());
-        Self(Arc::new(Inner { entrances, shards, doors, archive, clock, readiness }))
+        Self(Arc::new(Inner { entrances, shards, doors, archive, clock, readiness, shipping }))
     }
 
     pub(super) fn add(&self, entrance: Entrance) {
@@ -110,6 +120,24 @@ impl Router {
     #[must_use]
     pub fn readiness(&self) -> &Readiness {
         &self.0.readiness
+    }
+
+    /// How far MySQL is behind; `None` where the journal is the only store.
+    #[must_use]
+    pub fn lag(&self) -> Option<Lag> {
+        self.0.shipping.as_ref().map(|(shipped, journal)| shipped.lag(journal.durable_seq(), self.now_ms()))
+    }
+
+    /// Whether so much waits for MySQL that new orders are refused.
+    #[must_use]
+    pub fn is_backlog_full(&self) -> bool {
+        self.0.shipping.as_ref().is_some_and(|(shipped, journal)| shipped.is_full(journal.durable_seq()))
+    }
+
+    /// Whether an order, which is durable, is where other systems look for it: in MySQL, where there is one.
+    #[must_use]
+    pub fn is_settled(&self, order_id: OrderId) -> bool {
+        self.0.shipping.as_ref().is_none_or(|(shipped, _)| shipped.has(order_id))
     }
 
     /// Asks the shard that serves a user in an activity.

@@ -10,32 +10,12 @@ use crate::faults::tree::{self, Value};
 use crate::faults::{At, Fault, Faults, Node, clipped};
 use crate::ids::{ActivityId, SkuId};
 
-use super::read_toml;
+use super::{Entry, Reading, fault, read_toml};
 
 /// The largest file that is read: some ten times the largest activity. Keeps a misplaced dump out of memory.
 pub const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Activities in one catalogue. Bounds the time and memory of a start-up and of a reload.
 pub const ENTRIES_MAX: usize = 10_000;
-
-/// One file of the catalogue.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    /// The activity, by the file's name.
-    pub activity_id: ActivityId,
-    /// The file.
-    pub file: PathBuf,
-    /// What it says, or all that is wrong with it.
-    pub definition: Result<Definition, Vec<Fault>>,
-}
-
-/// A whole catalogue.
-#[derive(Clone, Debug, Default)]
-pub struct Reading {
-    /// The activities in the order of their numbers.
-    pub entries: Vec<Entry>,
-    /// What is wrong beside the activities: no directory, a file that names no activity.
-    pub faults: Vec<Fault>,
-}
 
 /// Where the catalogue in `dir` keeps an activity.
 #[must_use]
@@ -55,7 +35,7 @@ pub fn read_all(dir: &Path) -> Reading {
             Ok(None) => Err(vec![fault(&file, "vanished while the catalogue was read", "read the catalogue again")]),
             Err(faults) => Err(faults),
         };
-        Entry { activity_id, file, definition }
+        Entry { activity_id, definition }
     });
     Reading { entries: entries.collect(), faults: faults.into_sorted() }
 }
@@ -148,10 +128,6 @@ fn read_bounded(file: &Path) -> io::Result<Vec<u8>> {
 
 fn no_directory(dir: &Path, error: &io::Error) -> Fault {
     fault(dir, &format!("the catalogue cannot be read: {error}"), "create the directory, or set catalog.dir")
-}
-
-fn fault(file: &Path, what: &str, mend: &str) -> Fault {
-    Fault { file: Some(file.into()), at: At::Nowhere, path: String::new(), what: what.into(), mend: mend.into() }
 }
 
 #[cfg(test)]

@@ -7,23 +7,45 @@
 //! ```text
 //! 1001.toml ──▶ faults::tree ──▶ read ──▶ Definition ──▶ write ──▶ JSON
 //! PUT body  ──▶      "
+//! MySQL row ──▶      "
 //! ```
 
 mod conflict;
 mod dir;
 mod instant;
 mod read;
+mod table;
 mod write;
 
 use std::path::Path;
 
 use crate::domain::definition::Definition;
-use crate::faults::{Fault, Faults, Node, tree};
+use crate::faults::{At, Fault, Faults, Node, tree};
+use crate::ids::ActivityId;
 
 pub use conflict::{Conflict, conflict, conflicts};
-pub use dir::{ENTRIES_MAX, Entry, FILE_BYTES_MAX, Reading, file_of, place_of_sku, read_all, read_one};
+pub use dir::{ENTRIES_MAX, FILE_BYTES_MAX, file_of, place_of_sku, read_all, read_one};
 pub use instant::{INSTANT_MAX, rfc3339};
+pub use table::{Row, TABLE_BYTES_MAX, place_of_row, read_row, read_rows};
 pub use write::{SkuWritten, Written, to_json};
+
+/// One activity of a catalogue.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The activity, by the file's name or the row's key.
+    pub activity_id: ActivityId,
+    /// What its entry says, or all that is wrong with it.
+    pub definition: Result<Definition, Vec<Fault>>,
+}
+
+/// A whole catalogue.
+#[derive(Clone, Debug, Default)]
+pub struct Reading {
+    /// The activities in the order of their numbers.
+    pub entries: Vec<Entry>,
+    /// What is wrong beside the activities: no directory, a file or a row that names no activity.
+    pub faults: Vec<Fault>,
+}
 
 /// Reads the text of a catalogue file. `file` is only named in the faults, not opened.
 ///
@@ -60,6 +82,11 @@ pub fn read(root: &Node) -> Result<Definition, Vec<Fault>> {
 pub fn read_value(value: &serde_json::Value) -> Result<Definition, Vec<Fault>> {
     let root: Node = serde::Deserialize::deserialize(value).expect("a tree holds every JSON value");
     read(&root)
+}
+
+/// A fault of a whole file or row.
+fn fault(place: &Path, what: &str, mend: &str) -> Fault {
+    Fault { file: Some(place.into()), at: At::Nowhere, path: String::new(), what: what.into(), mend: mend.into() }
 }
 
 /// A thing was read if and only if nothing was wrong with it.

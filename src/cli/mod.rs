@@ -9,5 +9,6 @@ pub mod process;
 pub mod reship;
 mod scene;
 pub mod serve;
+mod shipping;
 mod signals;
 pub mod token;

@@ -12,11 +12,10 @@ use std::time::{Duration, Instant};
 
 use actix_web::web::Data;
 
-use crate::actors::desk::By;
-use crate::actors::{Ack, Desk, House, Readiness, Settings};
+use super::shipping::Mysql;
+use crate::actors::{Ack, CatalogSource, Desk, House, Readiness, Settings, Shipped, Shipper, Shipping, apply_catalog};
 use crate::clock::{Clock, SLEW_EVERY};
 use crate::config::Config;
-use crate::domain::event::Author;
 use crate::domain::{Sales, Unfit};
 use crate::http::{Bound, State, Verifier, bind};
 use crate::ids::{Seq, UnixMillis};
@@ -49,6 +48,9 @@ pub enum Error {
     /// The journal cannot be used.
     #[error("{0}")]
     Journal(#[from] persist::Error),
+    /// MySQL has orders that this journal does not have.
+    #[error("{0}")]
+    Mysql(#[from] persist::mysql::Error),
     /// The stop was not clean.
     #[error(
         "the journal could not be closed cleanly: {0}. Every acknowledged order is kept; the next start checks it all"
@@ -74,6 +76,7 @@ pub struct Process {
     /// The process clock.
     pub clock: Clock,
     writer: Writer<Ack>,
+    shipping: Option<Shipping>,
 }
 
 impl Front {
@@ -185,7 +188,8 @@ impl Process {
     /// an actix system. `on_fault` is told when the journal fails; nothing is acknowledged from then on.
     ///
     /// # Errors
-    /// [`Error::Journal`] where the writer's thread cannot be started.
+    /// [`Error::Journal`] where the writer's thread cannot be started; [`Error::Mysql`] where MySQL has orders that this
+    /// journal does not have.
     pub async fn open<J: Journal + 'static>(
         config: &Config,
         state: &Data<State>,
@@ -195,12 +199,17 @@ impl Process {
         on_fault: impl FnOnce(persist::Error) + Send + 'static,
     ) -> Result<Self, Error> {
         let metrics = Arc::clone(&state.metrics);
+        let mysql = config.mysql.as_ref().map(|mysql| Mysql::new(mysql, &config.data_dir));
+        if let Some(mysql) = &mysql {
+            mysql.must_agree(&journal.reader()).await?;
+        }
+        let shipped = mysql.as_ref().map(|mysql| mysql.shipped(&journal.reader()));
         let history = Arc::new(journal.reader());
         let writer = Writer::spawn(
             journal,
             Options {
                 queue_submissions_max: config.limits.journal_queue,
-                observe: Box::new(Counted(Arc::clone(&metrics))),
+                observe: Box::new(Counted { metrics: Arc::clone(&metrics), shipped: shipped.clone() }),
                 on_fault: Box::new(on_fault),
             },
         )?;
@@ -208,30 +217,43 @@ impl Process {
             journal: writer.handle(),
             clock: clock.clone(),
             readiness: state.readiness.clone(),
-            history,
-            catalog_dir: config.catalog.dir.clone(),
+            history: history.clone(),
+            mysql: mysql.as_ref().map(|mysql| mysql.target.clone()).zip(shipped.clone()),
+            catalog: CatalogSource::of(config),
             mailbox: config.limits.shard_mailbox,
             arbiters: std::thread::available_parallelism().map_or(1, usize::from),
         };
         let house = House::open(settings, recovered);
 
         look_at_storage(&config.data_dir, config.journal.min_free_bytes, state);
-        let by = By { author: Author::StartUp, key: None };
         // The door is shut while the catalogue is applied, but the desk has to get through it.
         state.readiness.ready();
-        // What is wrong with an entry is logged, shown by `/readyz`, and keeps nothing else from opening.
-        house.desk.reload_all(by, false).await;
+        apply_catalog(&house.desk, &state.readiness).await;
         house.settle().await;
 
-        let (handle, gauged) = (writer.handle(), clock.clone());
+        let shipping = mysql.zip(shipped).map(|(mysql, shipped)| {
+            let (target, note, readiness, clock) = (mysql.target, mysql.note, state.readiness.clone(), clock.clone());
+            let handle = writer.handle();
+            let durable = Arc::new(move || handle.durable_seq());
+            Shipping::start(Shipper { target, journal: history, durable, shipped, readiness, clock, note })
+        });
+        let (handle, gauged, router) = (writer.handle(), clock.clone(), house.router.clone());
         state.open(house.router.clone(), house.desk.clone(), move |metrics| {
+            if let Some(lag) = router.lag() {
+                let gauge = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+                metrics.mysql_connected.set(i64::from(lag.connected));
+                metrics.mysql_lag_events.set(gauge(lag.events));
+                #[expect(clippy::cast_precision_loss, reason = "a gauge in seconds; no lag is 2^53 ms")]
+                metrics.mysql_lag_seconds.set(lag.ms as f64 / 1_000.0);
+                metrics.mysql_events_per_second.set(gauge(lag.rate));
+            }
             metrics.journal_queue.set(i64::try_from(handle.depth()).unwrap_or(i64::MAX));
             #[expect(clippy::cast_precision_loss, reason = "a gauge in seconds; no gap is 2^53 ms")]
             metrics.clock_gap_seconds.set(gauged.gap_ms() as f64 / 1_000.0);
         });
         tend(config, state.clone(), clock.clone());
         retire(house.desk.clone(), config.journal.retain_ended_s.saturating_mul(1_000));
-        Ok(Self { house, clock, writer })
+        Ok(Self { house, clock, writer, shipping })
     }
 
     /// Stops the actors, makes everything durable, and closes the journal. The listeners have stopped before.
@@ -240,6 +262,8 @@ impl Process {
     /// Where the journal could not be closed cleanly; nothing acknowledged is lost.
     pub fn close(self) -> Result<Tail, persist::Error> {
         self.house.close();
+        // Nothing is added any more: what is durable can be shipped to the end.
+        self.shipping.into_iter().for_each(Shipping::stop);
         self.writer.stop()
     }
 }
@@ -295,17 +319,21 @@ fn look_at_storage(data_dir: &Path, min_free_bytes: u64, state: &State) {
     }
 }
 
-/// Counts groups for `/metrics`.
-struct Counted(Arc<Metrics>);
+/// Counts groups for `/metrics`, and wakes the shipper.
+struct Counted {
+    metrics: Arc<Metrics>,
+    shipped: Option<Shipped>,
+}
 
 impl Observe for Counted {
     fn group(&mut self, group: &DurableGroup) {
-        let metrics = &self.0;
+        let metrics = &self.metrics;
         metrics.journal_records.inc();
         metrics.journal_events.inc_by(u64::from(group.events));
         metrics.journal_bytes.inc_by(group.bytes as u64);
         metrics.journal_append_seconds.observe(group.append.as_secs_f64());
         metrics.journal_group_events.observe(f64::from(group.events));
+        self.shipped.iter().for_each(Shipped::wake);
     }
 }
 

@@ -11,9 +11,9 @@ use super::exit;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::ids::{Seq, UnixMillis};
-use crate::persist::mysql::Target;
 use crate::persist::mysql::reship::{Contents, Whose, empty, look};
-use crate::persist::{self, DataDirLock};
+use crate::persist::mysql::{ShippedNote, Target};
+use crate::persist::{self, DataDirLock, Tail};
 
 /// Says something; whether anybody listens changes nothing of what is done.
 macro_rules! tell {
@@ -60,7 +60,7 @@ fn reship(config: &Config, yes: bool) -> anyhow::Result<u8> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let at_target = |error| anyhow::Error::new(error).context(format!("MySQL at {target}"));
-        let Some(mut connection) = target.connect_if_there().await.map_err(at_target)? else {
+        let Some(mut connection) = target.visit().await.map_err(at_target)? else {
             tell!("there is no database {target}: nothing to delete");
             return Ok(exit::OK);
         };
@@ -75,6 +75,8 @@ fn reship(config: &Config, yes: bool) -> anyhow::Result<u8> {
             return Ok(exit::FAULTY);
         }
         delete(&mut connection, now).await.map_err(at_target)?;
+        // What this directory's note said of MySQL is not so any more.
+        ShippedNote::of(&config.data_dir).write(Tail::START)?;
         tell!("done: the next start ships the journal from its first event on");
         Ok(exit::OK)
     })

@@ -94,11 +94,13 @@ impl Durability {
     }
 }
 
-/// `[catalog]`.
+/// `[catalog]`: where activities are defined.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Catalog {
+pub enum Catalog {
     /// The directory with one file an activity.
-    pub dir: PathBuf,
+    Dir(PathBuf),
+    /// The table `catalog_activity`, where `[mysql]` says. Only in a configuration that has that section.
+    Mysql,
 }
 
 /// `[log]`.
@@ -124,8 +126,10 @@ pub enum LogFormat {
 pub struct Survey {
     /// The configuration, if nothing was wrong.
     pub config: Option<Config>,
-    /// Where the catalogue lies, if that much could be read; so that `check` can look there even in a faulty file.
+    /// Where the catalogue's files lie, if that much could be read; so that `check` can look there even in a faulty file.
     pub catalog_dir: Option<PathBuf>,
+    /// Where the catalogue's table lies, likewise.
+    pub catalog_table: Option<Mysql>,
     /// All that is wrong.
     pub faults: Vec<Fault>,
 }
@@ -157,7 +161,7 @@ where
         Err(error) => {
             let mend = "name the configuration's file with --config";
             faults.push(&At::Nowhere, "", format!("cannot be read: {error}"), mend);
-            Survey { config: None, catalog_dir: None, faults: faults.into_sorted() }
+            Survey { config: None, catalog_dir: None, catalog_table: None, faults: faults.into_sorted() }
         }
     }
 }
@@ -185,7 +189,7 @@ where
         environment::overlay(&mut root, environment, &faults);
         read::config(&root, base, &faults)
     });
-    let (config, catalog_dir) = read.unzip();
-    let config = config.flatten().filter(|_| faults.is_empty());
-    Survey { config, catalog_dir, faults: faults.into_sorted() }
+    let read = read.unwrap_or_default();
+    let config = read.config.filter(|_| faults.is_empty());
+    Survey { config, catalog_dir: read.catalog_dir, catalog_table: read.catalog_table, faults: faults.into_sorted() }
 }

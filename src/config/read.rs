@@ -6,10 +6,18 @@ use std::path::{Path, PathBuf};
 use crate::faults::{Faults, Fields, Node, clipped};
 use crate::ids::JSON_INTEGER_MAX;
 
-use super::{Catalog, Config, Durability, Journal, Log, LogFormat, Operator, Shopper, auth, limits, mysql};
+use super::{Catalog, Config, Durability, Journal, Log, LogFormat, Mysql, Operator, Shopper, auth, limits, mysql};
 
-/// Reads the tree, and the catalogue's directory by itself; where faults were noted, the former is not sound.
-pub fn config(root: &Node, base: &Path, faults: &Faults) -> Option<(Option<Config>, PathBuf)> {
+/// What a tree gives; where faults were noted, `config` is not sound.
+#[derive(Default)]
+pub struct Read {
+    pub config: Option<Config>,
+    pub catalog_dir: Option<PathBuf>,
+    pub catalog_table: Option<Mysql>,
+}
+
+/// Reads the tree, and where the catalogue lies by itself.
+pub fn config(root: &Node, base: &Path, faults: &Faults) -> Option<Read> {
     let mut top = Fields::of(root, "", faults)?;
     let data_dir = directory(&mut top, "data_dir", "data", base);
     let (shopper, operator) = listeners(&mut top);
@@ -19,19 +27,23 @@ pub fn config(root: &Node, base: &Path, faults: &Faults) -> Option<(Option<Confi
     let mut section = top.section("limits");
     let limits = limits::read(&mut section);
     section.finish();
-    let (journal, catalog, log) = (journal(&mut top), catalog(&mut top, base), log(&mut top));
+    let (journal, log) = (journal(&mut top), log(&mut top));
     let mysql = top.has("mysql").then(|| {
         let mut section = top.section("mysql");
         let mysql = mysql::read(&mut section, base);
         section.finish();
         mysql
     });
+    let catalog = catalog(&mut top, base, mysql.is_some());
     unavailable_section(&mut top);
     top.finish();
-    let catalog_dir = catalog.dir.clone();
     let mysql = mysql.flatten();
+    let (catalog_dir, catalog_table) = match &catalog {
+        Catalog::Dir(dir) => (Some(dir.clone()), None),
+        Catalog::Mysql => (None, mysql.clone()),
+    };
     let config = auth.map(|auth| Config { data_dir, shopper, operator, auth, journal, catalog, mysql, limits, log });
-    Some((config, catalog_dir))
+    Some(Read { config, catalog_dir, catalog_table })
 }
 
 fn directory(fields: &mut Fields<'_>, name: &'static str, default: &str, base: &Path) -> PathBuf {
@@ -107,13 +119,20 @@ fn journal(top: &mut Fields<'_>) -> Journal {
     journal
 }
 
-fn catalog(top: &mut Fields<'_>, base: &Path) -> Catalog {
+fn catalog(top: &mut Fields<'_>, base: &Path, has_mysql: bool) -> Catalog {
     let mut section = top.section("catalog");
-    let catalog = Catalog { dir: directory(&mut section, "dir", "catalog", base) };
-    if let Some(source) = section.text("source") {
-        let source = format!("source \"{}\"", clipped(source));
-        section.unavailable("source", &source, "write dir = \"catalog\" instead, with one file an activity");
-    }
+    let catalog = match section.choice("source", &["dir", "mysql"]) {
+        Some("mysql") => {
+            if section.has("dir") {
+                section.fault("dir", "is not used with source = \"mysql\"", "remove it, or remove source");
+            }
+            if !has_mysql {
+                section.fault("source", "\"mysql\" needs [mysql]", "add [mysql] with its url, or write \"dir\"");
+            }
+            Catalog::Mysql
+        }
+        _ => Catalog::Dir(directory(&mut section, "dir", "catalog", base)),
+    };
     section.finish();
     catalog
 }

@@ -69,6 +69,18 @@ pub enum Event {
     ActivityRetired(ActivityRetired),
 }
 
+impl Event {
+    /// How many orders it places or ends.
+    #[must_use]
+    pub fn orders(&self) -> usize {
+        match self {
+            Self::OrderPlaced(_) | Self::OrderCancelled(_) => 1,
+            Self::HoldsExpired(event) => event.orders.len(),
+            _ => 0,
+        }
+    }
+}
+
 /// See [`Event::OrderPlaced`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderPlaced {

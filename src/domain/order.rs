@@ -27,6 +27,12 @@ impl OrderState {
         }
     }
 
+    /// The state of that name.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Held, Self::Cancelled, Self::Expired].into_iter().find(|state| state.as_str() == word)
+    }
+
     /// The state's name in the contract.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -73,6 +73,20 @@ impl Slots {
     }
 }
 
+impl FromIterator<u32> for Slots {
+    /// From slots that ascend.
+    fn from_iter<I: IntoIterator<Item = u32>>(slots: I) -> Self {
+        let mut ranges: SmallVec<[SlotRange; 1]> = SmallVec::new();
+        for slot in slots {
+            match ranges.last_mut() {
+                Some(range) if range.last().checked_add(1) == Some(slot) => range.count += 1,
+                _ => ranges.push(SlotRange { first: slot, count: 1 }),
+            }
+        }
+        Self(ranges)
+    }
+}
+
 /// The slots of one SKU that nobody holds.
 ///
 /// A map from each range's last slot to its first: taking the lowest slot then changes a value in place and no key.

@@ -26,7 +26,7 @@ pub const FAULTS_MAX: usize = 100;
 /// One thing that is wrong. Serialized for clients as `path`, `what` and `mend`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Fault {
-    /// The file it stands in; `None` for a request's body.
+    /// The file, or the row of a table, that it stands in; `None` for a request's body.
     #[serde(skip)]
     pub file: Option<Arc<Path>>,
     /// Where in the file, or which variable of the environment.

@@ -11,7 +11,7 @@ use super::problem::Problem;
 use super::route::{Reply, get};
 use super::state::State;
 use super::view::reply;
-use crate::actors::{Stage, Unavailable};
+use crate::actors::{Lag, Stage, Unavailable};
 use crate::telemetry::SkuLabel;
 
 /// A gap between the process clock and wall time that `/readyz` tells of.
@@ -42,6 +42,28 @@ pub struct Ready {
     durability: &'static str,
     /// Wall time less the process clock, which follows it slowly.
     clock_gap_ms: i64,
+    /// How far MySQL is behind the journal; absent where the journal is the only store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mysql: Option<Mysql>,
+}
+
+/// How far MySQL is behind the journal.
+#[derive(Serialize, ToSchema)]
+pub struct Mysql {
+    /// Whether it answered when it was last asked.
+    connected: bool,
+    /// Events that are durable and not there yet.
+    lag_events: u64,
+    /// How long the oldest of them has waited.
+    lag_ms: u64,
+    /// Events shipped a second, over the last seconds in which something was.
+    rate_events_per_s: u64,
+}
+
+impl From<Lag> for Mysql {
+    fn from(lag: Lag) -> Self {
+        Self { connected: lag.connected, lag_events: lag.events, lag_ms: lag.ms, rate_events_per_s: lag.rate }
+    }
 }
 
 /// Whether the process lives
@@ -54,7 +76,8 @@ pub async fn healthz() -> HttpResponse {
 /// Whether the process should be sent traffic
 ///
 /// `degraded` still takes traffic, and `reasons` say what to look after: a catalogue entry that could not be applied, a
-/// checkpoint that could not be used, a generation that cannot be sealed, little disk space, a wall clock that was set.
+/// checkpoint that could not be used, a generation that cannot be sealed, MySQL away or refused, little disk space, a wall
+/// clock that was set.
 #[utoipa::path(get, path = "/readyz", tag = "health",
     responses((status = 200, body = Ready, description = "yes"),
         (status = 503, description = "no: `recovering` or `draining`")))]
@@ -68,7 +91,7 @@ pub async fn readyz(request: HttpRequest, state: Data<State>) -> Reply {
     let public = request.app_data::<Listener>().is_some_and(|listener| listener.0 == "shopper");
     if public {
         // What files say and where they lie is nobody's business out there.
-        for (what, told) in [("catalog", &mut reasons), ("journal", &mut notes)] {
+        for (what, told) in [("catalog", &mut reasons), ("operation", &mut notes)] {
             if !told.is_empty() {
                 *told = vec![format!("{what}: {} faults; the operator listener's /readyz tells them", told.len())];
             }
@@ -82,8 +105,15 @@ pub async fn readyz(request: HttpRequest, state: Data<State>) -> Reply {
     if state.readiness.is_storage_low() {
         reasons.push("storage_low: new orders are refused until disk space is freed".to_owned());
     }
+    let mysql = router.lag().map(Mysql::from);
+    if mysql.as_ref().is_some_and(|mysql| !mysql.connected) {
+        reasons.push("mysql: not connected; selling goes on, and orders are shipped when it is back".to_owned());
+    }
+    if router.is_backlog_full() {
+        reasons.push("backlog_full: new orders are refused until MySQL has caught up".to_owned());
+    }
     let status = if reasons.is_empty() { "ready" } else { "degraded" };
-    Ok(reply(StatusCode::OK, &Ready { status, reasons, durability: "fsync", clock_gap_ms }))
+    Ok(reply(StatusCode::OK, &Ready { status, reasons, durability: "fsync", clock_gap_ms, mysql }))
 }
 
 /// Metrics in Prometheus' text format (OpenMetrics)

@@ -86,7 +86,7 @@ fn complete(operation: &mut Operation) {
     if has("shopper") || has("operator") {
         common.push(("401", "`unauthenticated`"));
         common.push(("431", "`headers_too_large`"));
-        common.push(("503", "`overloaded`, `recovering`, and for new orders `storage_low`"));
+        common.push(("503", "`overloaded`, `recovering`, and for new orders `storage_low`, `backlog_full`"));
     }
     if has("shopper") {
         common.push(("429", "`rate_limited`"));

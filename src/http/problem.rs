@@ -10,13 +10,13 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use crate::actors::ask::Reason;
-use crate::actors::{Refused, Unavailable};
+use crate::actors::{Refused, Unavailable, Unread};
 use crate::domain::Refusal;
 use crate::faults::{At, Fault};
 
 /// Seconds after which a client may ask again where a queue was full: long enough to let it drain.
 const RETRY_AFTER_S: u64 = 1;
-/// The same where something slower must change: a disk must be freed, a journal read.
+/// The same where something slower must change: a disk must be freed, a database come back.
 const RETRY_AFTER_SLOW_S: u64 = 5;
 
 /// An answer other than success.
@@ -155,10 +155,25 @@ impl Problem {
             Unavailable::StorageLow => {
                 ("storage_low", "the disk is nearly full; no new orders until space is freed", RETRY_AFTER_SLOW_S)
             }
+            Unavailable::BacklogFull => (
+                "backlog_full",
+                "too many orders wait to reach MySQL; no new ones until it catches up",
+                RETRY_AFTER_SLOW_S,
+            ),
+            Unavailable::RowsAway => (
+                "recovering",
+                "this is so old that only MySQL still has it, and MySQL cannot be reached; ask again",
+                RETRY_AFTER_SLOW_S,
+            ),
             Unavailable::Recovering => ("recovering", "the journal is being read; ask again", RETRY_AFTER_S),
             Unavailable::Draining => ("draining", "this process is stopping; ask another", RETRY_AFTER_S),
         };
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail).retry_after(after_s)
+    }
+
+    /// The catalogue is out of reach, and `why`. One that is read from files never is.
+    pub fn catalog_unread(why: &Unread) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "recovering", why.to_string()).retry_after(RETRY_AFTER_SLOW_S)
     }
 
     /// The table: every refusal's status and members. Its code and words are its own.

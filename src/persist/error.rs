@@ -36,6 +36,14 @@ pub enum Error {
         /// The last event that there was.
         witness: Seq,
     },
+    /// What is asked for was dropped: it was shipped, and a checkpoint covers it.
+    #[error("the journal no longer has event {from}: it begins after event {base}, and what came before was dropped")]
+    Dropped {
+        /// The first event that is asked for.
+        from: Seq,
+        /// The last event that was dropped.
+        base: Seq,
+    },
     /// The journal's records are sound, but they are not those that were acknowledged (J3).
     #[error("the journal's record that ends at event {witness} is not the one that was durable then")]
     Forked {

@@ -31,7 +31,8 @@ pub fn replay<R: Read + ?Sized>(
 }
 
 /// The entries of the records after `after`, up to event `until` as in [`replay`], and the tail that they lead to: whole
-/// records, no more of them once there are `enough` entries. No entries where there is nothing left to read.
+/// records, no more of them once these concern `enough` orders or have as many entries. No entries where there is nothing
+/// left to read.
 ///
 /// # Errors
 /// As [`replay`].
@@ -41,11 +42,14 @@ pub fn portion<R: Read + ?Sized>(
     until: Seq,
     enough: usize,
 ) -> Result<(Vec<(Seq, Entry)>, Tail), Error> {
-    let mut entries = Vec::new();
+    let (mut entries, mut read) = (Vec::new(), 0);
     let tail = walk(journal, after, until, |record| {
-        let taken = record.entries(|seq, entry| entries.push((seq, entry)));
+        let taken = record.entries(|seq, entry| {
+            read += entry.event.orders().max(1);
+            entries.push((seq, entry));
+        });
         taken.map_err(|fault| Error::Damaged { record: record.first(), fault })?;
-        Ok(if entries.len() < enough { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        Ok(if read < enough { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
     })?;
     Ok((entries, tail))
 }

@@ -38,6 +38,8 @@ pub struct Settings {
     pub catalog: Vec<(&'static str, String)>,
     /// More of the configuration file: whole sections, such as `[shopper]`.
     pub toml: &'static str,
+    /// The same, made by the test. A `[catalog]` here stands in place of the directory.
+    pub more: String,
     /// Changes what the file's bounds would not allow.
     pub tweak: Option<fn(&mut Config)>,
     /// Binds the listeners and opens nothing.
@@ -91,7 +93,7 @@ impl Server {
         for (name, text) in &settings.catalog {
             std::fs::write(catalog.join(name), text).expect("a file can be written");
         }
-        let config = config_in(&dir, settings.toml, settings.tweak);
+        let config = config_in(&dir, &format!("{}{}", settings.toml, settings.more), settings.tweak);
         let clock = Clock::manual(UnixMillis(NOW_MS));
         let (up, is_up) = mpsc::channel();
         let (stop, stopped) = oneshot::channel();
@@ -220,9 +222,9 @@ fn config_in(dir: &TempDir, more: &str, tweak: Option<fn(&mut Config)>) -> Confi
     let shopper = if more.contains("[shopper]") { "" } else { "[shopper]\nlisten = '127.0.0.1:0'\n" };
     let auth = if more.contains("[auth]") { String::new() } else { format!("[auth]\nsecret = '{SECRET}'\n") };
     let limits = if more.contains("[limits]") { "" } else { "[limits]\nworkers = 2\n" };
+    let catalog = if more.contains("[catalog]") { "" } else { "[catalog]\ndir = 'catalog'\n" };
     let text = format!(
-        "{shopper}[operator]\nlisten = '127.0.0.1:0'\n{auth}{limits}\
-         [journal]\nmin_free_bytes = 0\n[catalog]\ndir = 'catalog'\n{more}"
+        "{shopper}[operator]\nlisten = '127.0.0.1:0'\n{auth}{limits}[journal]\nmin_free_bytes = 0\n{catalog}{more}"
     );
     let file = dir.path().join("doorbuster.toml");
     let none: [(String, String); 0] = [];

@@ -2,9 +2,8 @@
 //! way in which it may fail its clients. Commits are durable, as in production.
 
 use std::collections::hash_map::DefaultHasher;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::hash::{Hash, Hasher};
-use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -162,6 +161,21 @@ impl Maria {
         until("it gets its port again", || self.try_start());
     }
 
+    /// Keeps a copy of all it has, as of a moment at which it was stopped for it.
+    pub fn back_up(&mut self) {
+        self.stop();
+        copy(&self.dir.path().join("data"), &self.dir.path().join("backup"));
+        self.start_again();
+    }
+
+    /// Puts what was backed up in the place of what there is, while it does not run.
+    pub fn restore(&mut self) {
+        assert!(!self.runs(), "it was killed or stopped before");
+        let data = self.dir.path().join("data");
+        fs::remove_dir_all(&data).expect("it is there");
+        fs::rename(self.dir.path().join("backup"), data).expect("it was backed up");
+    }
+
     /// Stops it dead, with connections open and nothing answered, until it is thawed.
     pub fn freeze(&self) {
         let running = self.running.as_ref().expect("it runs");
@@ -312,7 +326,8 @@ fn template(programs: &Programs) -> PathBuf {
     place
 }
 
-fn copy(from: &Path, to: &Path) {
+/// Copies a directory with all in it.
+pub fn copy(from: &Path, to: &Path) {
     fs::create_dir(to).expect("a fresh directory");
     for entry in fs::read_dir(from).expect("the template is there") {
         let entry = entry.expect("an entry");

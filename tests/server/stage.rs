@@ -68,15 +68,20 @@ pub struct Stage {
 
 impl Stage {
     pub fn set(sale: Sale) -> Self {
-        Self::set_with(sale, "")
+        Self::set_with(sale, "", "")
+    }
+
+    /// A stage whose server ships orders to MySQL; `more` are further lines of `[mysql]`.
+    pub fn shipping_to(url: &str, sale: Sale, more: &str) -> Self {
+        Self::set_with(sale, "generation_max_bytes = 1048576\n", &format!("[mysql]\nurl = \"{url}\"\n{more}\n"))
     }
 
     /// A stage whose server writes generations of 1 MiB, the smallest that the configuration allows.
     pub fn in_small_generations(sale: Sale) -> Self {
-        Self::set_with(sale, "generation_max_bytes = 1048576\n")
+        Self::set_with(sale, "generation_max_bytes = 1048576\n", "")
     }
 
-    fn set_with(sale: Sale, journal: &str) -> Self {
+    fn set_with(sale: Sale, journal: &str, sections: &str) -> Self {
         // On the build's disk: elsewhere it may be memory, where no sync means anything.
         let dir = tempfile::Builder::new().prefix("stage-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
         let dir = dir.expect("a directory below the build's");
@@ -84,7 +89,8 @@ impl Stage {
         let text = format!(
             "data_dir = \"data\"\n[shopper]\nlisten = \"{shopper}\"\n[operator]\nlisten = \"{operator}\"\n\
              [auth]\nsecret = \"{SECRET}\"\n[journal]\nmin_free_bytes = 0\n{journal}[catalog]\ndir = \"catalog\"\n\
-             [limits]\ndrain_delay_s = 0\ndrain_timeout_s = 5\nworkers = 2\n"
+             [limits]\ndrain_delay_s = 0\ndrain_timeout_s = 5\nworkers = 2\n\
+             {sections}"
         );
         fs::write(dir.path().join("doorbuster.toml"), text).expect("the configuration can be written");
         fs::create_dir(dir.path().join("catalog")).expect("a fresh directory");
@@ -151,6 +157,27 @@ impl Stage {
         headers.extend(key.map(|key| ("Idempotency-Key", key)));
         let (path, body) = (order_path(), order_body());
         request(self.shopper, "POST", &path, &headers, &body)
+    }
+
+    /// Asks for the latest order of the one SKU, as its buyer does again and again.
+    pub fn poll(&self, user: u64) -> Value {
+        let bearer = format!("Bearer {}", self.token(user, None));
+        let path = format!("/v1/flash-sales/{ACTIVITY}/result?sku_id={SKU}");
+        let reply = request(self.shopper, "GET", &path, &[("Authorization", &bearer)], "").expect("the server answers");
+        assert_eq!(reply.status, 200, "{reply:?}");
+        reply.json()
+    }
+
+    /// Gives an order up.
+    pub fn cancel(&self, user: u64, order_id: &str) -> io::Result<Reply> {
+        let bearer = format!("Bearer {}", self.token(user, None));
+        let path = format!("/v1/orders/{order_id}/cancel");
+        request(self.shopper, "POST", &path, &[("Authorization", &bearer)], "")
+    }
+
+    /// `/readyz` of the operator's listener, which tells all.
+    pub fn state(&self) -> Value {
+        request(self.operator, "GET", "/readyz", &[], "").expect("the server answers").json()
     }
 
     /// `/readyz` of the shopper's listener.

@@ -18,7 +18,8 @@ use crate::ids::ActivityId;
 
 /// Apply what changed in the catalogue, live: one activity
 ///
-/// Only what changed there since it was last applied: what a PUT or a restock did in between stays, and `stock` counts
+/// Reads it afresh from its file, or from its row in MySQL's `catalog_activity`, whose `definition` is the activity as JSON,
+/// as in a PUT. Applies only what changed there since it was last applied: what a PUT or a restock did in between stays, and `stock` counts
 /// as a difference. `?dry_run=true` says what would change, changes nothing, and answers 200.
 #[utoipa::path(post, path = "/admin/v1/activities/{activity_id}/reload", tag = "operator", security(("jwt" = [])),
     params(("activity_id" = String, Path, example = "1001"),
@@ -30,7 +31,9 @@ use crate::ids::ActivityId;
         (status = 404, description = "`activity_not_found`: the catalogue has no such entry"),
         (status = 409, description = "`activity_closed`"),
         (status = 422, description = "`invalid_definition` (with `errors`, by file and line), `immutable_field`, \
-            `sku_in_use`, `idempotency_key_reused`: nothing changed")))]
+            `sku_in_use`, `idempotency_key_reused`: nothing changed"),
+        (status = 503, description = "`recovering`: the start is not over, or the catalogue is in MySQL and cannot be read, \
+            for the reason in `detail`: nothing changed; `overloaded`")))]
 pub async fn reload(request: HttpRequest, state: Data<State>) -> Reply {
     let user = state.operator(&request)?;
     let activity_id: ActivityId = path_id(&request, "activity_id")?;
@@ -50,7 +53,9 @@ pub async fn reload(request: HttpRequest, state: Data<State>) -> Reply {
     params(("dry_run" = Option<bool>, Query, description = "change nothing"),
         ("Idempotency-Key" = Option<String>, Header, description = "1 to 64 visible ASCII characters")),
     responses((status = 200, body = ReloadReport, description = "what was applied and what was not"),
-        (status = 400, description = "`malformed_request`")))]
+        (status = 400, description = "`malformed_request`"),
+        (status = 503, description = "`recovering`: the start is not over, or the catalogue is in MySQL and cannot be read, \
+            for the reason in `detail`: nothing changed; `overloaded`")))]
 pub async fn reload_all(request: HttpRequest, state: Data<State>) -> Reply {
     let user = state.operator(&request)?;
     let dry_run = is_dry_run(&request)?;
@@ -58,7 +63,7 @@ pub async fn reload_all(request: HttpRequest, state: Data<State>) -> Reply {
     let by = by(&request, user, "reload-all", digest(&[]))?;
     let desk = state.desk()?;
     log(&request, user, None, "reload", dry_run);
-    let (reloaded, strays) = desk.reload_all(by, dry_run).await;
+    let (reloaded, strays) = desk.reload_all(by, dry_run).await.map_err(|why| Problem::catalog_unread(&why))?;
     let mut told = ReloadReport::default();
     let mut is_replay = !reloaded.is_empty();
     for (activity_id, outcome) in reloaded {
@@ -83,5 +88,6 @@ fn settled(reloaded: Reloaded) -> Result<Answer, Problem> {
         Reloaded::Read(answer) => Ok(answer),
         Reloaded::Faulty(faults) => Err(Problem::invalid_definition(&faults)),
         Reloaded::Absent => Err(Problem::not_in_catalog()),
+        Reloaded::Unread(why) => Err(Problem::catalog_unread(&why)),
     }
 }

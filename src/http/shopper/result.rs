@@ -19,9 +19,10 @@ struct Wanted {
 
 /// What became of a request to buy
 ///
-/// `result` is `-1` where the caller has no live order of the SKU, else the newest live order's id: in this version an
-/// order counts as settled once it is durable in the journal, so `0` (accepted, not yet settled) does not occur. With an
-/// id come `order_id`, `state` and `expires_at_ms`. It goes back to `-1` only if the order is cancelled or expires.
+/// `result` is `-1` where the caller has no live order of the SKU; `0` where the newest live one is accepted, and not yet
+/// known to be in MySQL; else that order's id. Without MySQL an order counts as settled once it is durable, and `0` does not
+/// occur. With `0` or an id come `order_id`, `state` and `expires_at_ms`. It goes back to `-1` only if the order is
+/// cancelled or expires.
 #[utoipa::path(get, path = "/v1/flash-sales/{activity_id}/result", tag = "shopper", security(("jwt" = [])),
     params(("activity_id" = String, Path, example = "1001"), ("sku_id" = String, Query, example = "2001")),
     responses((status = 200, body = Outcome, description = "what became of it"),
@@ -32,8 +33,12 @@ pub async fn result(request: HttpRequest, state: Data<State>) -> Reply {
     let activity_id: ActivityId = path_id(&request, "activity_id")?;
     let wanted: Wanted = params(&request)?;
     let sku: SkuId = id("sku_id", &wanted.sku_id)?;
-    match state.router()?.ask(activity_id, user, Question::Live { user, sku }).answer().await {
-        Answer::Live(order) => Ok(reply(StatusCode::OK, &Outcome::new(order.as_ref()))),
+    let router = state.router()?;
+    match router.ask(activity_id, user, Question::Live { user, sku }).answer().await {
+        Answer::Live(order) => {
+            let settled = order.as_ref().is_some_and(|order| router.is_settled(order.order_id));
+            Ok(reply(StatusCode::OK, &Outcome::new(order.as_ref(), settled)))
+        }
         other => Err(refusal(other)),
     }
 }

@@ -107,11 +107,16 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// For the newest live order, if there is one.
-    pub fn new(order: Option<&OrderView>) -> Self {
+    /// For the newest live order, if there is one; `settled` says whether other systems can see it.
+    pub fn new(order: Option<&OrderView>, settled: bool) -> Self {
         let order_id = order.map(|order| order.order_id.to_string());
+        let result = match &order_id {
+            None => "-1",
+            Some(_) if !settled => "0",
+            Some(order_id) => order_id,
+        };
         Self {
-            result: order_id.clone().unwrap_or_else(|| "-1".to_owned()),
+            result: result.to_owned(),
             order_id,
             state: order.map(|order| order.state),
             expires_at_ms: order.map(|order| order.expires_at_ms.0),

@@ -41,7 +41,7 @@ impl Snapshot {
     /// # Errors
     /// [`Error::Sql`], [`Error::Silent`].
     pub async fn take(target: &Target) -> Result<Option<Self>, Error> {
-        let Some(mut connection) = target.connect_if_there().await? else { return Ok(None) };
+        let Some(mut connection) = target.visit().await? else { return Ok(None) };
         in_time(DOING, ROW_WAIT, async {
             for sql in [
                 "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
@@ -61,7 +61,7 @@ impl Snapshot {
     /// [`Error::Sql`], [`Error::Silent`], [`Error::Unreadable`].
     pub async fn cursor(&mut self) -> Result<Option<Cursor>, Error> {
         match in_time(DOING, ROW_WAIT, cursor::read(&mut self.0, false)).await {
-            Err(error) if error.is_missing_table() => Ok(None),
+            Err(error) if error.is_of_missing_table() => Ok(None),
             read => read,
         }
     }
@@ -103,7 +103,7 @@ async fn table<'a>(
     loop {
         let row = in_time(DOING, ROW_WAIT, async { rows.try_next().await.map_err(Error::sql(DOING)) }).await;
         let row = match row {
-            Err(error) if error.is_missing_table() => None,
+            Err(error) if error.is_of_missing_table() => None,
             row => row?,
         };
         let Some(row) = row else { break };

@@ -9,7 +9,7 @@ use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlDatabaseError};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqlSafeStr, raw_sql};
 
-use super::error::Error;
+use super::error::{CONNECTING, Error};
 
 /// How long a connection may take to stand.
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
@@ -97,7 +97,7 @@ impl Target {
     /// # Errors
     /// [`Error::Sql`], [`Error::Silent`].
     pub async fn connect(&self) -> Result<(MySqlConnection, ServerVersion), Error> {
-        in_time("connecting", CONNECT_WAIT, async {
+        in_time(CONNECTING, CONNECT_WAIT, async {
             let mut connection = match self.options.connect().await {
                 Err(sqlx::Error::Database(error)) if is_unknown_database(&*error) => {
                     self.make_database().await?;
@@ -105,31 +105,33 @@ impl Target {
                 }
                 connected => connected,
             }
-            .map_err(Error::sql("connecting"))?;
-            prepare(&mut connection).await.map(|version| (connection, version))
+            .map_err(Error::sql(CONNECTING))?;
+            let version = sqlx::query_scalar("SELECT VERSION()").fetch_one(&mut connection).await;
+            let version = ServerVersion(version.map_err(Error::sql(CONNECTING))?);
+            let session = if version.is_mariadb() { SESSION_MARIADB } else { SESSION };
+            raw_sql(session).execute(&mut connection).await.map_err(Error::sql(CONNECTING))?;
+            Ok((connection, version))
         })
         .await
     }
 
-    /// Opens a connection to a database that is there; `None` where it is not.
+    /// Opens a connection, to read over; `None` where the database is not there.
     ///
     /// # Errors
     /// [`Error::Sql`], [`Error::Silent`].
-    pub async fn connect_if_there(&self) -> Result<Option<MySqlConnection>, Error> {
-        in_time("connecting", CONNECT_WAIT, async {
-            let mut connection = match self.options.connect().await {
-                Err(sqlx::Error::Database(error)) if is_unknown_database(&*error) => return Ok(None),
-                connected => connected.map_err(Error::sql("connecting"))?,
-            };
-            prepare(&mut connection).await?;
-            Ok(Some(connection))
+    pub async fn visit(&self) -> Result<Option<MySqlConnection>, Error> {
+        in_time(CONNECTING, CONNECT_WAIT, async {
+            match self.options.connect().await {
+                Err(sqlx::Error::Database(error)) if is_unknown_database(&*error) => Ok(None),
+                connected => connected.map(Some).map_err(Error::sql(CONNECTING)),
+            }
         })
         .await
     }
 
     async fn make_database(&self) -> Result<(), Error> {
         let options = self.options.clone().database("");
-        let mut connection = options.connect().await.map_err(Error::sql("connecting"))?;
+        let mut connection = options.connect().await.map_err(Error::sql(CONNECTING))?;
         let sql = format!(
             "CREATE DATABASE IF NOT EXISTS `{}` DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
             self.database
@@ -170,15 +172,6 @@ impl Target {
         .await?;
         connection.close().await.map_err(Error::sql(MIGRATING))
     }
-}
-
-/// Asks the server what it is, and tells it what every connection wants.
-async fn prepare(connection: &mut MySqlConnection) -> Result<ServerVersion, Error> {
-    let version = sqlx::query_scalar("SELECT VERSION()").fetch_one(&mut *connection).await;
-    let version = ServerVersion(version.map_err(Error::sql("connecting"))?);
-    let session = if version.is_mariadb() { SESSION_MARIADB } else { SESSION };
-    raw_sql(session).execute(connection).await.map_err(Error::sql("connecting"))?;
-    Ok(version)
 }
 
 /// Waits for the server, and not for ever: a connection that neither answers nor breaks is given up.

@@ -73,7 +73,7 @@ pub(super) async fn advance(
     if moved.rows_affected() == 1 { Ok(()) } else { Err(Error::Moved(from.seq)) }
 }
 
-fn from_hex(text: &str) -> Option<[u8; 32]> {
+pub(super) fn from_hex(text: &str) -> Option<[u8; 32]> {
     let mut bytes = [0; 32];
     if text.len() != 64 || !text.is_ascii() {
         return None;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::ids::Seq;
-use crate::persist;
+use crate::persist::{self, Tail};
 
 /// An operation on MySQL that did not happen, or of which nobody knows whether it did: the cursor there tells.
 #[derive(Debug, thiserror::Error)]
@@ -104,6 +104,9 @@ pub enum Error {
     Journal(#[from] persist::Error),
 }
 
+/// What is done while there is no connection yet.
+pub(super) const CONNECTING: &str = "connecting";
+
 /// Errors of the server that no waiting mends, by number: a duplicate key, a CHECK that does not hold (MySQL, MariaDB), a
 /// value or a row that does not fit its table, a table or column that is not there.
 const STANDING: [u16; 9] = [1062, 3819, 4025, 1048, 1054, NO_SUCH_TABLE, 1264, 1406, 1136];
@@ -116,6 +119,27 @@ impl Error {
 
     pub(super) fn unfit(seq: Seq, why: &'static str) -> Self {
         Self::Unfit { seq, why }
+    }
+
+    /// What an error of reading the journal from MySQL's cursor on means.
+    #[must_use]
+    pub fn behind(cursor: Tail, source: persist::Error) -> Self {
+        match source {
+            persist::Error::TailLost { .. } | persist::Error::Forked { .. } => {
+                Self::Behind { cursor: cursor.seq, source }
+            }
+            source => Self::Journal(source),
+        }
+    }
+
+    /// Whether the server is there and lets us in, whatever it said then.
+    #[must_use]
+    pub fn has_answered(&self) -> bool {
+        match self {
+            Self::Sql { doing, source } => *doing != CONNECTING && source.as_database_error().is_some(),
+            Self::Silent { .. } | Self::Migration(_) => false,
+            _ => true,
+        }
     }
 
     /// Whether it may be over by itself; else somebody has to do what the text says.
@@ -131,7 +155,7 @@ impl Error {
     }
 
     /// Whether a table is not there.
-    pub(super) fn is_missing_table(&self) -> bool {
+    pub(super) fn is_of_missing_table(&self) -> bool {
         matches!(self, Self::Sql { source, .. } if number(source) == Some(NO_SUCH_TABLE))
     }
 

@@ -12,12 +12,15 @@
 //! Each event has its effect on the rows exactly once, because rows and cursor change together or not at all (X2). What
 //! became of a transaction that nobody answered is read from the cursor.
 
+pub mod catalog;
 mod compare;
 mod connect;
 pub mod cursor;
 mod error;
 mod expected;
+mod note;
 mod projection;
+pub mod read_back;
 pub mod reship;
 pub mod rows;
 mod session;
@@ -29,4 +32,6 @@ pub use connect::{ServerVersion, Target};
 pub use cursor::Cursor;
 pub use error::Error;
 pub use expected::{Expected, Unfoldable};
+pub use note::ShippedNote;
+pub use read_back::ReadBack;
 pub use session::{Session, of_journal};

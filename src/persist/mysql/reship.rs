@@ -65,7 +65,7 @@ impl Contents {
 /// [`Error::Sql`], [`Error::Silent`].
 pub async fn look(connection: &mut MySqlConnection) -> Result<Contents, Error> {
     let cursor = match in_time(LOOKING, STATEMENT_WAIT, journal_id(connection)).await {
-        Err(error) if error.is_missing_table() => Whose::Nobody,
+        Err(error) if error.is_of_missing_table() => Whose::Nobody,
         found => match found?.as_deref() {
             None => Whose::Nobody,
             Some(BEING_EMPTIED) => Whose::BeingEmptied,
@@ -82,7 +82,7 @@ pub async fn look(connection: &mut MySqlConnection) -> Result<Contents, Error> {
         let count = async { query_scalar(sql).fetch_one(&mut *connection).await.map_err(Error::sql(LOOKING)) };
         match in_time(LOOKING, STATEMENT_WAIT, count).await {
             Ok::<i64, _>(count) => rows.push((table.name, u64::try_from(count).expect("counts are not negative"))),
-            Err(error) if error.is_missing_table() => {}
+            Err(error) if error.is_of_missing_table() => {}
             Err(error) => return Err(error),
         }
     }
@@ -109,7 +109,7 @@ pub async fn empty(
             let step = query(AssertSqlSafe(sql.clone())).execute(&mut *connection);
             let step = async { step.await.map_err(Error::sql(EMPTYING)) };
             let deleted = match in_time(EMPTYING, STATEMENT_WAIT, step).await {
-                Err(error) if error.is_missing_table() => break,
+                Err(error) if error.is_of_missing_table() => break,
                 done => done?.rows_affected(),
             };
             gone += deleted;

@@ -26,28 +26,28 @@ const LOAD_WAIT: Duration = Duration::from_secs(60);
 pub struct Session {
     connection: MySqlConnection,
     version: ServerVersion,
-    journal: RecordHash,
     cursor: Tail,
     known: Known,
 }
 
 impl Session {
-    /// Connects, and reads what MySQL has of the journal whose first record has the hash `journal`.
+    /// Connects, and reads what MySQL has of the journal whose first record has the hash `journal`; `None` while the
+    /// journal is empty.
     ///
     /// # Errors
     /// [`Error::OtherJournal`] where the rows there are another's; [`Error::Sql`], [`Error::Silent`],
     /// [`Error::Unreadable`].
-    pub async fn open(target: &Target, journal: RecordHash) -> Result<Self, Error> {
+    pub async fn open(target: &Target, journal: Option<RecordHash>) -> Result<Self, Error> {
         let (mut connection, version) = target.connect().await?;
         in_time("reading what MySQL has", LOAD_WAIT, async move {
             const DOING: &str = "reading what MySQL has";
             // The lock on the cursor holds back whoever would move it, until all is read.
             raw_sql("START TRANSACTION").execute(&mut connection).await.map_err(Error::sql(DOING))?;
             let cursor = cursor::read(&mut connection, true).await?;
-            let cursor = of_journal(cursor, Some(journal))?.unwrap_or(Tail::START);
+            let cursor = of_journal(cursor, journal)?.unwrap_or(Tail::START);
             let known = load(&mut connection).await?;
             raw_sql("COMMIT").execute(&mut connection).await.map_err(Error::sql(DOING))?;
-            Ok(Self { connection, version, journal, cursor, known })
+            Ok(Self { connection, version, cursor, known })
         })
         .await
     }
@@ -76,6 +76,7 @@ impl Session {
     /// Where nothing was written, or where nobody knows whether it was: the next session finds out.
     pub async fn ship(
         &mut self,
+        journal: RecordHash,
         entries: &[(Seq, Entry)],
         to: Tail,
         at_ms: UnixMillis,
@@ -88,7 +89,7 @@ impl Session {
             const DOING: &str = "shipping";
             let connection = &mut self.connection;
             raw_sql("START TRANSACTION").execute(&mut *connection).await.map_err(Error::sql(DOING))?;
-            cursor::advance(connection, self.journal, self.cursor, to, at_ms).await?;
+            cursor::advance(connection, journal, self.cursor, to, at_ms).await?;
             write::batch(connection, &mut self.known, &mut batch).await?;
             raw_sql("COMMIT").execute(connection).await.map_err(Error::sql(DOING))?;
             Ok(())
@@ -149,12 +150,7 @@ async fn load(connection: &mut MySqlConnection) -> Result<Known, Error> {
         let row = activity(&row).map_err(unreadable("activities"))?;
         known.activities.insert(row.activity_id, row);
     }
-    let rows = query(
-        "SELECT activity_id, sku_id, sku_index, title, price_cents, listed, stock, available, held, sold, seq \
-         FROM sku_stock ORDER BY activity_id, sku_index",
-    );
-    for row in rows.fetch_all(&mut *connection).await.map_err(Error::sql(DOING))? {
-        let row = sku(&row).map_err(unreadable("sku_stock"))?;
+    for row in skus(connection, None).await? {
         let rows = known.skus.entry(row.activity_id).or_default();
         if usize::from(row.index.0) != rows.len() {
             let what = format!("activity {} has no SKU of index {}", row.activity_id, rows.len());
@@ -162,12 +158,31 @@ async fn load(connection: &mut MySqlConnection) -> Result<Known, Error> {
         }
         rows.push(row);
     }
-    let rows = query("SELECT shard_id, activity_id, part, orders_placed FROM activity_shards");
-    for row in rows.fetch_all(&mut *connection).await.map_err(Error::sql(DOING))? {
-        let row = shard(&row).map_err(unreadable("activity_shards"))?;
+    for row in shards(connection, None).await? {
         known.shards.insert(row.shard, row);
     }
     Ok(known)
+}
+
+/// The rows of `sku_stock`, all or one activity's, by activity and index.
+pub(super) async fn skus(connection: &mut MySqlConnection, of: Option<ActivityId>) -> Result<Vec<SkuRow>, Error> {
+    let rows = query(
+        "SELECT activity_id, sku_id, sku_index, title, price_cents, listed, stock, available, held, sold, seq \
+         FROM sku_stock WHERE ? IS NULL OR activity_id = ? ORDER BY activity_id, sku_index",
+    );
+    let rows = rows.bind(of.map(|id| id.0)).bind(of.map(|id| id.0)).fetch_all(connection).await;
+    let rows = rows.map_err(Error::sql("reading stock"))?;
+    rows.iter().map(sku).collect::<Result<_, _>>().map_err(unreadable("sku_stock"))
+}
+
+/// The rows of `activity_shards`, all or one activity's.
+pub(super) async fn shards(connection: &mut MySqlConnection, of: Option<ActivityId>) -> Result<Vec<ShardRow>, Error> {
+    let rows = query(
+        "SELECT shard_id, activity_id, part, orders_placed FROM activity_shards WHERE ? IS NULL OR activity_id = ?",
+    );
+    let rows = rows.bind(of.map(|id| id.0)).bind(of.map(|id| id.0)).fetch_all(connection).await;
+    let rows = rows.map_err(Error::sql("reading shards"))?;
+    rows.iter().map(shard).collect::<Result<_, _>>().map_err(unreadable("activity_shards"))
 }
 
 pub(super) fn unreadable(table: &'static str) -> impl FnOnce(sqlx::Error) -> Error {

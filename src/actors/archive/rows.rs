@@ -1,0 +1,186 @@
+//! Answers from MySQL, for activities whose events the journal no longer has.
+//!
+//! They are the same answers as from the journal, but for three things that no row tells: which units lay in which shard,
+//! whether a cancel repeats an earlier one by its key, and an operator's repeat by key, which is `activity_closed` here.
+
+use tokio::runtime::{Builder, Runtime};
+
+use super::Lies;
+use crate::actors::ask::{Answer, Page, Question, Reason, Refused, SaleView, ShardView};
+use crate::domain::command::PlaceOrder;
+use crate::domain::sale::SkuCount;
+use crate::domain::{OrderState, OrderView, Phase, Refusal};
+use crate::ids::{OrderId, Qty, ShardId, UnixMillis};
+use crate::persist::mysql::read_back::Wanted;
+use crate::persist::mysql::rows::{OrderRow, SkuRow};
+use crate::persist::mysql::{Error, ReadBack, Target};
+
+/// A user's orders that are looked through for a key: more than a user can have in one activity.
+const ORDERS_OF_USER_MAX: usize = 20_000;
+
+/// Asks MySQL, from the archive's own thread.
+pub(super) struct Rows {
+    runtime: Runtime,
+    read_back: ReadBack,
+}
+
+impl Rows {
+    pub fn new(target: Target) -> Self {
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.expect("the system gives what a runtime needs when the process starts");
+        Self { runtime, read_back: ReadBack::new(target) }
+    }
+
+    /// Answers for one shard.
+    pub fn answer(
+        &mut self,
+        lies: Lies,
+        shard: ShardId,
+        question: Question,
+        at_ms: UnixMillis,
+    ) -> Result<Answer, Error> {
+        let Self { runtime, read_back } = self;
+        let answered = runtime.block_on(answer(read_back, lies, shard, question, at_ms))?;
+        Ok(answered.unwrap_or_else(|refusal| {
+            let reason = Reason::Rule(refusal);
+            Answer::Refused(Refused { reason, at_ms, shard })
+        }))
+    }
+
+    /// The sale over all its shards.
+    pub fn sale(&mut self, lies: Lies, at_ms: UnixMillis) -> Result<Answer, Error> {
+        let Self { runtime, read_back } = self;
+        runtime.block_on(sale(read_back, lies, at_ms))
+    }
+}
+
+async fn answer(
+    rows: &mut ReadBack,
+    lies: Lies,
+    shard: ShardId,
+    question: Question,
+    at_ms: UnixMillis,
+) -> Result<Result<Answer, Refusal>, Error> {
+    let all = Wanted { shard, user: None, state: None, beyond: None, newest_first: true, limit: usize::MAX };
+    Ok(match question {
+        Question::Order { number, user } => {
+            let order = rows.order(OrderId::new(shard, number)).await?;
+            let order = order.filter(|order| user.is_none_or(|user| order.user == user));
+            order.map(|order| found(order, false)).ok_or(Refusal::OrderNotFound)
+        }
+        Question::Cancel(cancel) => {
+            let order = rows.order(OrderId::new(shard, cancel.order)).await?;
+            match order.filter(|order| order.user == cancel.user) {
+                None => Err(Refusal::OrderNotFound),
+                Some(order) if order.state == OrderState::Cancelled => Ok(found(order, false)),
+                Some(order) => Err(Refusal::OrderNotCancellable { state: order.state }),
+            }
+        }
+        Question::Place(command) => {
+            let user = Some(command.user);
+            let orders = rows.orders(Wanted { user, limit: ORDERS_OF_USER_MAX, ..all }).await?;
+            replay(orders, &command)
+        }
+        Question::OrdersOf { user, before, limit } => {
+            let wanted = Wanted { user: Some(user), beyond: before, limit: limit.saturating_add(1), ..all };
+            let (orders, more) = cut(rows.orders(wanted).await?, limit);
+            let next = orders.last().filter(|_| more).and_then(|order| order.order_id.sequence());
+            Ok(Answer::Orders(orders, next))
+        }
+        Question::Live { user, sku } => {
+            // Nothing is held any more, and nothing else is live.
+            let left = rows.activity(lies.activity_id).await?;
+            let listed = left.is_some_and(|left| left.definition.sku(&sku).is_some());
+            let orders = rows.orders(Wanted { user: Some(user), limit: ORDERS_OF_USER_MAX, ..all }).await?;
+            let live = orders.into_iter().find(|order| order.state.is_live() && order.sku_id == sku);
+            if listed { Ok(Answer::Live(live.map(view))) } else { Err(Refusal::SkuNotFound) }
+        }
+        Question::Orders(page) => Ok(one_page(rows, shard, &page).await?),
+        Question::Sale => Ok(sale(rows, lies, at_ms).await?),
+        Question::Change(_) => Err(Refusal::ActivityClosed),
+        Question::Settled { .. } | Question::Retire { .. } => unreachable!("what has left is not asked to leave"),
+    })
+}
+
+/// The order that an earlier request with the same key placed; the sale is over for every other.
+fn replay(orders: Vec<OrderRow>, command: &PlaceOrder) -> Result<Answer, Refusal> {
+    let order = orders.into_iter().find(|order| order.key.is_some() && order.key == command.key);
+    let order = order.ok_or(Refusal::Ended)?;
+    let same = order.sku_id == command.sku
+        && i64::from(order.quantity) == command.quantity
+        && order.reference == command.reference;
+    if same { Ok(found(order, true)) } else { Err(Refusal::KeyReused) }
+}
+
+async fn one_page(rows: &mut ReadBack, shard: ShardId, page: &Page) -> Result<Answer, Error> {
+    let beyond = page.after.filter(|after| after.shard() == Some(shard)).and_then(OrderId::sequence);
+    let limit = page.limit.saturating_add(1);
+    let wanted = Wanted { shard, user: page.user, state: page.state, beyond, newest_first: false, limit };
+    let (orders, more) = cut(rows.orders(wanted).await?, page.limit);
+    let next = orders.last().filter(|_| more).map(|order| order.order_id);
+    Ok(Answer::Page(orders, next))
+}
+
+async fn sale(rows: &mut ReadBack, lies: Lies, at_ms: UnixMillis) -> Result<Answer, Error> {
+    let left = rows.activity(lies.activity_id).await?;
+    let left = left.ok_or_else(|| Error::Unreadable {
+        table: "activities",
+        what: format!("activity {} is not there", lies.activity_id),
+    })?;
+    let skus: Vec<SkuCount> = left.skus.iter().filter(|row| row.listed).map(count).collect();
+    let shards: Vec<ShardView> = left
+        .shards
+        .iter()
+        .map(|row| ShardView { shard: row.shard, accepted: u64::from(row.orders_placed), skus: Vec::new() })
+        .collect();
+    Ok(Answer::Sale(Box::new(SaleView {
+        definition: left.definition.into(),
+        version: left.version,
+        phase: Phase::Ended,
+        paused: left.paused,
+        skus,
+        accepted: shards.iter().map(|shard| shard.accepted).sum(),
+        refused: std::collections::BTreeMap::new(),
+        shards,
+        at_ms,
+    })))
+}
+
+fn count(row: &SkuRow) -> SkuCount {
+    // The tables hold no negative count, and no SKU has more units than a u32.
+    let units = |units: i64| Qty(u32::try_from(units).unwrap_or(0));
+    SkuCount {
+        sku_id: row.sku_id.clone(),
+        stock: units(row.stock),
+        available: units(row.available),
+        held: units(row.held),
+        sold: units(row.sold),
+    }
+}
+
+/// At most `limit` of them, and whether there were more.
+fn cut(mut orders: Vec<OrderRow>, limit: usize) -> (Vec<OrderView>, bool) {
+    let more = orders.len() > limit;
+    orders.truncate(limit);
+    (orders.into_iter().map(view).collect(), more)
+}
+
+fn found(order: OrderRow, replayed: bool) -> Answer {
+    Answer::Order { order: view(order), replayed }
+}
+
+fn view(order: OrderRow) -> OrderView {
+    OrderView {
+        order_id: order.order_id,
+        activity_id: order.activity_id,
+        user: order.user,
+        sku_id: order.sku_id,
+        quantity: Qty(order.quantity),
+        amount_cents: order.amount_cents,
+        slots: order.slots.into_iter().collect(),
+        state: order.state,
+        held_at_ms: order.held_at_ms,
+        expires_at_ms: order.expires_at_ms,
+        reference: order.reference,
+    }
+}

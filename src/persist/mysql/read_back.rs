@@ -1,0 +1,210 @@
+//! Reading orders back: what the journal no longer has, MySQL still answers.
+//!
+//! Rows are read as they stand at the cursor. What is asked for here has left memory, and nothing happens to it any more.
+
+use std::time::Duration;
+
+use sqlx::mysql::{MySql, MySqlArguments, MySqlConnection, MySqlRow};
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, Row, query};
+
+use super::connect::{Target, in_time};
+use super::error::Error;
+use super::rows::{OrderRow, ShardRow, SkuRow};
+use super::session::{self, unreadable};
+use crate::domain::{Definition, OrderState};
+use crate::ids::{ActivityId, Cents, KeyDigest, OrderId, Seq, ShardId, UnixMillis, UserId};
+
+/// How long one question may take.
+const ANSWER_WAIT: Duration = Duration::from_secs(5);
+const DOING: &str = "reading orders back";
+const COLUMNS: &str = "order_id, activity_id, sku_id, user_id, quantity, amount_cents, currency, state, ref, \
+                       idempotency_digest, held_at_ms, expires_at_ms, ended_at_ms, placed_seq, seq";
+
+/// Which orders are wanted, of one shard.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// The shard.
+    pub shard: ShardId,
+    /// Only this user's.
+    pub user: Option<UserId>,
+    /// Only in this state.
+    pub state: Option<OrderState>,
+    /// Only those after this number, or with `newest_first` those before it.
+    pub beyond: Option<u32>,
+    /// Newest first, instead of oldest first.
+    pub newest_first: bool,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// An activity as it was at its end.
+#[derive(Clone, Debug)]
+pub struct Left {
+    /// What it was.
+    pub definition: Definition,
+    /// The definition's version.
+    pub version: u64,
+    /// Whether an operator paused it.
+    pub paused: bool,
+    /// Its units, by SKU.
+    pub skus: Vec<SkuRow>,
+    /// Its shards, by part.
+    pub shards: Vec<ShardRow>,
+}
+
+/// A connection that reads back. It is opened when it is first needed, and again after an error.
+pub struct ReadBack {
+    target: Target,
+    connection: Option<MySqlConnection>,
+}
+
+impl ReadBack {
+    /// Nothing is opened yet.
+    #[must_use]
+    pub fn new(target: Target) -> Self {
+        Self { target, connection: None }
+    }
+
+    /// One order.
+    ///
+    /// # Errors
+    /// Where MySQL cannot tell.
+    pub async fn order(&mut self, order_id: OrderId) -> Result<Option<OrderRow>, Error> {
+        self.ask(async |connection| {
+            let sql = format!("SELECT {COLUMNS} FROM orders WHERE order_id = ?");
+            let rows = read(connection, query(AssertSqlSafe(sql)).bind(order_id.0)).await?;
+            Ok(rows.into_iter().next())
+        })
+        .await
+    }
+
+    /// Orders of a shard.
+    ///
+    /// # Errors
+    /// Where MySQL cannot tell.
+    pub async fn orders(&mut self, wanted: Wanted) -> Result<Vec<OrderRow>, Error> {
+        // A shard's orders are a range of the ids; a user's are few and have an index of their own.
+        let (first, last) = (OrderId::new(wanted.shard, 0).0, OrderId::new(wanted.shard, u32::MAX).0);
+        let beyond = wanted.beyond.map(|number| OrderId::new(wanted.shard, number).0);
+        let (first, last) = match (beyond, wanted.newest_first) {
+            (None, _) => (first, last),
+            (Some(beyond), false) => (beyond + 1, last),
+            (Some(beyond), true) => (first, beyond.saturating_sub(1)),
+        };
+        let mut sql = format!("SELECT {COLUMNS} FROM orders WHERE order_id BETWEEN ? AND ?");
+        if wanted.user.is_some() {
+            sql.push_str(" AND user_id = ?");
+        }
+        if wanted.state.is_some() {
+            sql.push_str(" AND state = ?");
+        }
+        sql.push_str(if wanted.newest_first { " ORDER BY order_id DESC" } else { " ORDER BY order_id" });
+        sql.push_str(" LIMIT ?");
+        self.ask(async |connection| {
+            let mut asked = query(AssertSqlSafe(sql.clone())).bind(first).bind(last);
+            if let Some(user) = wanted.user {
+                asked = asked.bind(user.to_string());
+            }
+            if let Some(state) = wanted.state {
+                asked = asked.bind(state.as_str());
+            }
+            read(connection, asked.bind(u64::try_from(wanted.limit).unwrap_or(u64::MAX))).await
+        })
+        .await
+    }
+
+    /// An activity as it was at its end; `None` where MySQL does not have it.
+    ///
+    /// # Errors
+    /// Where MySQL cannot tell.
+    pub async fn activity(&mut self, activity_id: ActivityId) -> Result<Option<Left>, Error> {
+        self.ask(async |connection| {
+            let activity = query("SELECT version, paused FROM activities WHERE activity_id = ?").bind(activity_id.0);
+            let Some(row) = activity.fetch_optional(&mut *connection).await.map_err(Error::sql(DOING))? else {
+                return Ok(None);
+            };
+            let version = row.try_get("version").map_err(unreadable("activities"))?;
+            let paused = row.try_get::<u8, _>("paused").map_err(unreadable("activities"))? != 0;
+            let defined = query(
+                "SELECT definition FROM operator_actions WHERE activity_id = ? AND definition IS NOT NULL \
+                 ORDER BY seq DESC LIMIT 1",
+            );
+            let row = defined.bind(activity_id.0).fetch_one(&mut *connection).await.map_err(Error::sql(DOING))?;
+            let text: String = row.try_get("definition").map_err(unreadable("operator_actions"))?;
+            let definition = serde_json::from_str(&text)
+                .map_err(|error| Error::Unreadable { table: "operator_actions", what: error.to_string() })?;
+            let skus = session::skus(connection, Some(activity_id)).await?;
+            let mut shards = session::shards(connection, Some(activity_id)).await?;
+            shards.sort_by_key(|row| row.part);
+            Ok(Some(Left { definition, version, paused, skus, shards }))
+        })
+        .await
+    }
+
+    /// Asks over the connection that stands, and once more over a fresh one where that has broken meanwhile.
+    async fn ask<T>(&mut self, question: impl AsyncFn(&mut MySqlConnection) -> Result<T, Error>) -> Result<T, Error> {
+        let target = &self.target;
+        let standing = self.connection.take();
+        let asked = Box::pin(async {
+            if let Some(mut connection) = standing
+                && let Ok(answer) = question(&mut connection).await
+            {
+                return Ok((connection, answer));
+            }
+            let (mut connection, _) = target.connect().await?;
+            let answer = question(&mut connection).await?;
+            Ok((connection, answer))
+        });
+        let (connection, answer) = in_time(DOING, ANSWER_WAIT, asked).await?;
+        self.connection = Some(connection);
+        Ok(answer)
+    }
+}
+
+/// Reads orders with their slots.
+async fn read(
+    connection: &mut MySqlConnection,
+    asked: Query<'_, MySql, MySqlArguments>,
+) -> Result<Vec<OrderRow>, Error> {
+    let rows = asked.fetch_all(&mut *connection).await.map_err(Error::sql(DOING))?;
+    let mut orders = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let mut order = decode(row).map_err(unreadable("orders"))?;
+        let slots = query("SELECT slot FROM order_slots WHERE order_id = ? ORDER BY slot").bind(order.order_id.0);
+        for row in slots.fetch_all(&mut *connection).await.map_err(Error::sql(DOING))? {
+            order.slots.push(row.try_get("slot").map_err(unreadable("order_slots"))?);
+        }
+        orders.push(order);
+    }
+    Ok(orders)
+}
+
+/// Reads a row of `orders`, without its slots.
+pub(super) fn decode(row: &MySqlRow) -> Result<OrderRow, sqlx::Error> {
+    let state: String = row.try_get("state")?;
+    let key: Option<Vec<u8>> = row.try_get("idempotency_digest")?;
+    let key = key.map(|bytes| bytes.try_into().map(KeyDigest).map_err(|_| odd("a digest has 16 bytes".to_owned())));
+    Ok(OrderRow {
+        order_id: OrderId(row.try_get("order_id")?),
+        activity_id: ActivityId(row.try_get("activity_id")?),
+        sku_id: row.try_get::<String, _>("sku_id")?.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
+        user: row.try_get::<String, _>("user_id")?.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
+        quantity: row.try_get("quantity")?,
+        amount_cents: Cents(row.try_get("amount_cents")?),
+        currency: row.try_get("currency")?,
+        state: OrderState::from_word(&state).ok_or_else(|| odd(format!("the state '{state}' is unknown")))?,
+        reference: row.try_get::<Option<String>, _>("ref")?.map(String::into_boxed_str),
+        key: key.transpose()?,
+        held_at_ms: UnixMillis(row.try_get("held_at_ms")?),
+        expires_at_ms: UnixMillis(row.try_get("expires_at_ms")?),
+        ended_at_ms: row.try_get::<Option<u64>, _>("ended_at_ms")?.map(UnixMillis),
+        placed_seq: Seq(row.try_get("placed_seq")?),
+        seq: Seq(row.try_get("seq")?),
+        slots: Vec::new(),
+    })
+}
+
+fn odd(what: String) -> sqlx::Error {
+    sqlx::Error::Decode(what.into())
+}
