@@ -14,7 +14,7 @@ use doorbuster::persist::mysql::{Error, Session, Target};
 use doorbuster::persist::{DataDirLock, Journal, SledJournal, identity, portion};
 use mysql::Maria;
 use mysql_rows::History;
-use server::{Sale, Stage};
+use server::{Sale, Server, Stage, until};
 use tokio::runtime::{Builder, Runtime};
 
 const TABLES: [&str; 7] =
@@ -30,8 +30,7 @@ struct Shop {
 impl Shop {
     fn open() -> Option<Self> {
         let maria = Maria::start()?;
-        let stage = Stage::set(Sale::default());
-        point_at(&stage, &maria.url("shop"));
+        let stage = Stage::shipping_to(&maria.url("shop"), Sale::default(), "");
         let mut journal = journal::open(&stage.path("data")).expect("a fresh journal");
         for command in History::of(1, 300).entries.chunks(2) {
             journal::append(&mut journal, command).expect("a sound disk");
@@ -208,4 +207,33 @@ fn a_server_beside_a_reship_cannot_go_on() {
     shop.ends(&["reship", "--yes"], 0, &["a cursor that cannot be read"]);
     shop.ship().expect("it can be shipped");
     shop.ends(&["audit"], 0, &[]);
+}
+
+#[test]
+fn the_server_ships_what_an_audit_finds_right_and_refuses_what_a_reship_left_half() {
+    let Some(maria) = Maria::start() else { return };
+    let stage = Stage::shipping_to(&maria.url("shop"), Sale { shards: 3, ..Sale::default() }, "");
+    let shipped = || {
+        let state = stage.readyz().expect("it answers").json();
+        state["mysql"]["connected"] == true && state["mysql"]["lag_events"] == 0
+    };
+    let server = Server::start(&stage);
+    (1..=60).for_each(|user| assert_eq!(stage.order(user, Some("key")).expect("it answers").status, 201));
+    until("MySQL has everything", shipped);
+    let ended = stage.run(&["reship", "--yes"]);
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    assert!(ended.err.contains(&format!("pid {}", server.pid())), "{ended:?}");
+    server.stop();
+    stage.assert_audit_holds(false);
+
+    maria.execute("UPDATE shop.ship_cursor SET journal_id = 'being emptied by doorbuster reship'; DELETE FROM shop.orders LIMIT 7");
+    let refused = stage.run(&["serve"]);
+    assert_eq!(refused.code, Some(4), "{refused:?}");
+    assert!((refused.out + &refused.err).contains("run `doorbuster reship` again"));
+    assert_eq!(stage.run(&["reship", "--yes"]).code, Some(0));
+    let server = Server::start(&stage);
+    until("MySQL has everything", shipped);
+    server.stop();
+    stage.assert_audit_holds(false);
+    assert_eq!(maria.query("SELECT COUNT(*) FROM shop.orders"), [[Some("60".to_owned())]]);
 }
