@@ -129,7 +129,12 @@ fn reship_shows_then_empties_then_everything_is_shipped_again() {
     let before = shop.rows();
     let id = identity(&shop.journal()).expect("it is sound").expect("it is not empty").to_string();
     let shown = format!("{} in orders", before[4]);
-    shop.ends(&["reship"], 1, &[&id[..16], &shown, "nothing was changed", "--yes"]);
+    shop.ends(&["reship"], 1, &["of this journal", &id[..16], &shown, "nothing was changed", "--yes"]);
+    shop.maria.execute("UPDATE shop.ship_cursor SET seq = seq + 5");
+    shop.ends(&["reship"], 1, &["the last 5 events are in MySQL only, and will be lost"]);
+    shop.maria.execute("UPDATE shop.ship_cursor SET seq = seq - 5, journal_id = REPEAT('ab', 32)");
+    shop.ends(&["reship"], 1, &["another journal than this one, abababababababab…"]);
+    shop.maria.execute(&format!("UPDATE shop.ship_cursor SET journal_id = '{id}'"));
     assert_eq!(shop.rows(), before);
     {
         let _held = DataDirLock::take(&shop.stage.path("data"), UnixMillis(1)).expect("nobody has it");

@@ -13,7 +13,7 @@ use crate::config::{self, Config};
 use crate::ids::{Seq, UnixMillis};
 use crate::persist::mysql::reship::{Contents, Whose, empty, look};
 use crate::persist::mysql::{ShippedNote, Target};
-use crate::persist::{self, DataDirLock, Tail};
+use crate::persist::{self, DataDirLock, RecordHash, Tail};
 
 /// Says something; whether anybody listens changes nothing of what is done.
 macro_rules! tell {
@@ -50,7 +50,8 @@ fn reship(config: &Config, yes: bool) -> anyhow::Result<u8> {
     let now = Clock::start(UnixMillis(0)).now_ms();
     // Held to the end: a server that starts in between would find the tables half empty.
     let _lock = DataDirLock::take(&config.data_dir, now)?;
-    if let Some(first) = first_event(&config.data_dir)?.filter(|first| *first > Seq(1)) {
+    let journal = Journal::in_dir(&config.data_dir)?;
+    if let Some(first) = journal.first.filter(|first| *first > Seq(1)) {
         eprintln!(
             "doorbuster: reship: the journal begins at event {first}: what came before is in MySQL and nowhere else, \
              and could not be shipped again"
@@ -69,7 +70,7 @@ fn reship(config: &Config, yes: bool) -> anyhow::Result<u8> {
             tell!("{target} has no rows of Doorbuster's: nothing to delete");
             return Ok(exit::OK);
         }
-        show(&target, &contents);
+        show(&target, &contents, &journal);
         if !yes {
             tell!("nothing was changed; to delete these rows, run it again with --yes");
             return Ok(exit::FAULTY);
@@ -82,20 +83,48 @@ fn reship(config: &Config, yes: bool) -> anyhow::Result<u8> {
     })
 }
 
-/// The first event that the journal still has; `None` where there is none yet.
-fn first_event(data_dir: &Path) -> Result<Option<Seq>, persist::Error> {
-    match persist::open_copy_read_only(data_dir) {
-        Ok(copy) => persist::first(&copy),
-        Err(persist::Error::NoJournal { .. }) => Ok(None),
-        Err(error) => Err(error),
+/// The journal that the tables are to be filled from again.
+struct Journal {
+    /// Its first record's hash; `None` where there is none yet.
+    id: Option<RecordHash>,
+    first: Option<Seq>,
+    last: Seq,
+}
+
+impl Journal {
+    fn in_dir(data_dir: &Path) -> Result<Self, persist::Error> {
+        match persist::open_copy_read_only(data_dir) {
+            Ok(copy) => {
+                let (id, first) = (persist::identity(&copy), persist::first(&copy)?);
+                // One that begins later has no first record that could be looked at, and is told apart by that.
+                let id = if first > Some(Seq(1)) { None } else { id? };
+                Ok(Self { id, first, last: copy.tail().seq })
+            }
+            Err(persist::Error::NoJournal { .. }) => Ok(Self { id: None, first: None, last: Seq(0) }),
+            Err(error) => Err(error),
+        }
     }
 }
 
-fn show(target: &Target, contents: &Contents) {
+fn show(target: &Target, contents: &Contents, journal: &Journal) {
     match &contents.cursor {
         Whose::Nobody => tell!("{target} has rows, and no cursor that says whose they are:"),
         Whose::Of(cursor) => {
-            tell!("{target} has the rows of journal {:.16}… up to event {}:", cursor.journal_id, cursor.tail.seq);
+            let (id, seq) = (&cursor.journal_id, cursor.tail.seq);
+            if journal.id.is_none_or(|ours| ours.to_string() != *id) {
+                tell!(
+                    "{target} has the rows of another journal than this one, {id:.16}…, up to event {seq}. They will be lost:"
+                );
+            } else if seq > journal.last {
+                let more = seq.0 - journal.last.0;
+                tell!(
+                    "{target} has the rows of this journal, {id:.16}…, up to event {seq}. This data directory ends at event \
+                     {}: the last {more} events are in MySQL only, and will be lost:",
+                    journal.last
+                );
+            } else {
+                tell!("{target} has the rows of this journal, {id:.16}…, up to event {seq}:");
+            }
         }
         Whose::BeingEmptied => tell!("{target} was being emptied before; what is left:"),
         Whose::Unreadable(what) => tell!("{target} has rows, and a cursor that cannot be read ({what}):"),
