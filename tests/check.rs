@@ -372,7 +372,7 @@ fn the_sample_says_every_key_and_its_default() {
     assert_eq!(bare.data_dir, Path::new("etc/data"), "beside the file");
 
     // Whatever key the reader knows, the sample shows: an unknown name makes it list them.
-    for section in ["", "shopper.", "operator.", "auth.", "journal.", "catalog.", "limits.", "log."] {
+    for section in ["", "shopper.", "operator.", "auth.", "journal.", "catalog.", "mysql.", "limits.", "log."] {
         let read = config::parse(&format!("{section}zzzzzz = 1"), Path::new("d.toml"), NO_ENVIRONMENT);
         let faults = read.expect_err("a fault");
         let unknown = faults.iter().find(|fault| fault.path.ends_with("zzzzzz")).expect("the unknown key");

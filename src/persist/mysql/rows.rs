@@ -26,7 +26,7 @@ pub struct OrderRow {
     pub state: OrderState,
     /// The caller's own reference.
     pub reference: Option<Box<str>>,
-    /// The digest of the request's idempotency key and body.
+    /// The digest of the request's idempotency key.
     pub key: Option<KeyDigest>,
     /// When it was placed.
     pub held_at_ms: UnixMillis,
