@@ -1,4 +1,4 @@
-# Doorbuster. `make help` lists the targets. All of them need Rust >= 1.95, make and a C compiler, and nothing else.
+# Doorbuster. `make help` lists the targets. All need Rust >= 1.95, make and a C compiler; `needs` fetches what tests need.
 
 CARGO ?= cargo
 # What `make demo` passes on to the program, such as ARGS=--exit.
@@ -10,7 +10,7 @@ SEED ?= 1
 ROUNDS ?= 20
 # What `make interleavings` runs: seeds from SEED on, so many.
 COUNT ?= 100000
-# Programs that tests need beside Rust's; SKIP=strace does without.
+# Programs that tests need beside Rust's, which `make needs` finds or fetches; SKIP=strace,mysql leaves their tests out.
 SKIP ?=
 export SKIP
 
@@ -44,7 +44,7 @@ interleavings: fetch ## shards under random orders of letters, requests and cras
 	SEED=$(SEED) COUNT=$(COUNT) $(CARGO) test --release --locked --lib interleavings -- --nocapture
 
 needs:
-	@scripts/need.sh strace
+	@scripts/need.sh strace mariadbd
 
 # mimalloc is C and is built from source; a missing compiler would show only deep in its output.
 tools:
@@ -52,5 +52,5 @@ tools:
 	@command -v $${CC:-cc} >/dev/null || { echo "NOT RUN: a C compiler is missing; apt-get install gcc, or its like"; exit 1; }
 
 fetch: tools
-	@echo "fetching, where they are not here yet, the crates that Cargo.lock names, to build from; nothing else is downloaded"
+	@echo "fetching, where they are not here yet, the crates that Cargo.lock names, to build from"
 	@$(CARGO) fetch --locked --target "$$(rustc -vV | sed -n 's/^host: //p')"

@@ -1,22 +1,95 @@
 #!/bin/sh
 # Finds the programs named, or fetches them: from PATH; else, as root, from the distribution's packages; else unpacked
-# under target/tools. What cannot be had is told here and by the test that needs it, which fails unless SKIP names it.
+# under target/tools. What cannot be had is told here and by the tests that need it, which fail unless SKIP has their
+# word: `strace`, or `mysql` for mariadbd; words are separated by commas or spaces.
 cd "$(dirname "$0")/.." || exit 1
 tools=target/tools
-for program in "$@"; do
-    command -v "$program" >/dev/null && continue
-    "$tools/usr/bin/$program" -V >/dev/null 2>&1 && continue
-    case " $(echo "$SKIP" | tr , ' ') " in *" $program "*) continue ;; esac
-    if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
-        echo "fetching $program from the distribution's packages: a test watches the server with it"
-        apt-get install -y -q --no-install-recommends --no-remove "$program" >/dev/null 2>&1 && continue
-        # A fresh machine has no lists of packages yet.
-        apt-get update -q >/dev/null &&
-            apt-get install -y -q --no-install-recommends --no-remove "$program" >/dev/null && continue
-    elif command -v apt-get >/dev/null && command -v dpkg >/dev/null; then
-        echo "fetching $program from the distribution's packages into $tools: a test watches the server with it"
-        mkdir -p "$tools" && (cd "$tools" && apt-get download -q "$program" >/dev/null && dpkg -x "$program"_*.deb .) &&
-            "$tools/usr/bin/$program" -V >/dev/null 2>&1 && continue
+log=$tools/fetched.log
+# Servers are where not everybody's PATH looks.
+PATH=$PATH:/usr/sbin:/usr/local/sbin
+# Nobody is here to answer a package's questions.
+export DEBIAN_FRONTEND=noninteractive
+
+# Sets what is known of a program: the packages that have it, the word in SKIP, and what the tests do with it.
+describe() {
+    case $1 in
+    strace) packages=strace word=strace why="tests watch the server's system calls with it" ;;
+    # The core packages start no daemon. The installer of data directories is with the server, and asks
+    # my_print_defaults, which is with the client.
+    mariadbd)
+        packages="mariadb-server-core mariadb-client-core" word=mysql
+        why="tests ship orders to a MariaDB of their own"
+        ;;
+    *) echo "$0: nothing is known of $1" && exit 1 ;;
+    esac
+}
+
+# Whether a program runs where the tests look for it.
+found() {
+    case $1 in
+    strace) strace -V || "$tools/usr/bin/strace" -V ;;
+    mariadbd) mariadb_in "$PATH" || (use_libraries && mariadb_in "$tools/usr/sbin:$tools/usr/bin") ;;
+    esac >/dev/null 2>&1
+}
+
+mariadb_in() (
+    PATH=$1
+    mariadbd -V && command -v mariadb-install-db && command -v my_print_defaults
+)
+
+# Unpacked programs do not find their libraries by themselves.
+use_libraries() {
+    for dir in "$tools"/usr/lib/*-linux-* "$tools"/lib/*-linux-*; do
+        LD_LIBRARY_PATH=$dir:$LD_LIBRARY_PATH
+    done
+    export LD_LIBRARY_PATH
+}
+
+skipped() {
+    case " $(echo "$SKIP" | tr , ' ') " in *" $1 "*) ;; *) return 1 ;; esac
+}
+
+# Installs packages, where that removes none.
+install() {
+    try="apt-get install -y -q --no-install-recommends --no-remove $*"
+    # A fresh machine has no lists of packages yet, and an old one has those of packages that are gone.
+    $try || { apt-get update -q && $try; }
+}
+
+# Unpacks packages, and with them what an installation would add to this machine: the shared libraries that it lacks.
+unpack() (
+    lacking=$(apt-get install -s --no-install-recommends "$@" | sed -n 's/^Inst \([^ ]*\).*/\1/p')
+    rm -rf "$tools/packages" && mkdir -p "$tools/packages" && cd "$tools/packages" || exit 1
+    # shellcheck disable=SC2086 # These are words.
+    apt-get download -q $(printf '%s\n' "$@" $lacking | sort -u) || exit 1
+    for package in *.deb; do
+        dpkg -x "$package" .. || exit 1
+    done
+)
+
+# Fetches a program by the first way that leads to it; where none does, `reason` says why.
+fetch() {
+    if ! command -v apt-get >/dev/null || ! command -v dpkg >/dev/null; then
+        reason="there is no apt-get to fetch it with"
+        return 1
     fi
-    echo "NOT RUN: $program is missing (apt-get install $program), so its tests will fail; SKIP=$program leaves them out"
+    mkdir -p "$tools"
+    : >"$log"
+    # shellcheck disable=SC2086 # These are words.
+    if [ "$(id -u)" = 0 ]; then
+        echo "installing $packages from the distribution's packages: $why"
+        install $packages >>"$log" 2>&1 && found "$1" && return
+    fi
+    echo "unpacking $packages from the distribution's packages into $tools: $why"
+    # shellcheck disable=SC2086 # These are words.
+    unpack $packages >>"$log" 2>&1 && found "$1" && return
+    reason=$(sed -n 's/^E: //p' "$log" | tail -n 1)
+    reason="${reason:-what was fetched does not run}, see $log"
+    return 1
+}
+
+for program in "$@"; do
+    describe "$program"
+    found "$program" || skipped "$word" || fetch "$program" ||
+        echo "NOT RUN: $program is missing ($reason; apt-get install $packages), so its tests will fail; SKIP=$word leaves them out"
 done

@@ -65,10 +65,8 @@ impl Programs {
         let mut command = self.with_libraries(program);
         command.arg("--no-defaults");
         if let Some(root) = &self.unpacked {
+            // Messages, character sets and plugins are looked for below it, by the server and the installer alike.
             command.arg(option("--basedir=", &root.join("usr")));
-            command.arg(option("--lc-messages-dir=", &root.join("usr/share/mysql")));
-            command.arg(option("--character-sets-dir=", &root.join("usr/share/mysql/charsets")));
-            command.arg(option("--plugin-dir=", &root.join("usr/lib/mysql/plugin")));
         }
         // A server refuses to run as root unless it is told to.
         if rustix::process::geteuid().is_root() {
