@@ -80,6 +80,9 @@ enum Command {
         /// Do it; without, only what would go is shown
         #[arg(long)]
         yes: bool,
+        /// Whose rows go, where they are another journal's: the digits of its id that are shown
+        #[arg(long)]
+        rows_of: Option<String>,
     },
     /// Print a stopped server's journal as JSON lines
     Journal {
@@ -109,7 +112,7 @@ fn main() -> ExitCode {
             token::run(&config, std::env::vars_os(), ask, now, &mut io::stdout().lock(), &mut io::stderr().lock())
         }
         Command::Audit { config, acks, without_mysql } => Ok(audit::run(&config, acks.as_deref(), without_mysql)),
-        Command::Reship { config, yes } => Ok(reship::run(&config, yes)),
+        Command::Reship { config, yes, rows_of } => Ok(reship::run(&config, yes, rows_of.as_deref())),
         Command::Journal { config, from, to, activity } => {
             Ok(journal::run(&config, journal::Range { from: Seq(from), to: Seq(to), activity }))
         }

@@ -241,6 +241,10 @@ fn a_wiped_data_directory_that_started_while_mysql_was_away_ships_nothing() {
     maria.start_again();
     until("the trouble is told", || reasons(&stage.state()).contains("doorbuster reship"));
     assert_eq!(stage.poll(2)["result"], "0");
+    // Now that it is known whose units these are, no more of them are sold; what was accepted is not taken back.
+    let refused = stage.order(3, Some("k")).expect("an answer");
+    assert_eq!((refused.status, refused.code()), (503, "backlog_full".to_owned()), "{refused:?}");
+    assert_eq!(stage.order(2, Some("k")).expect("an answer").status, 200);
     server.stop();
     assert_eq!(rows(&maria, "SELECT order_id, user_id, seq FROM orders"), before);
     assert_eq!(stage.run(&["audit"]).code, Some(1), "MySQL has what the journal does not");
@@ -280,6 +284,15 @@ fn tables_in_every_state_are_brought_up_to_date_or_refused() {
     until_shipped(&stage);
     assert_eq!(rows(&maria, "SELECT count(*) FROM catalog_activity"), [["0"]]);
     server.stop();
+    // A table that somebody dropped.
+    maria.execute(&format!("USE {DATABASE}; DROP TABLE operator_actions"));
+    let server = Server::start(&stage);
+    until_shipped(&stage);
+    assert_eq!(rows(&maria, "SELECT count(*) FROM operator_actions"), [["0"]]);
+    server.stop();
+    let audited = stage.run(&["audit"]);
+    assert!(audited.code == Some(1) && audited.out.contains("operator_actions"), "its rows are missed: {audited:?}");
+    assert_eq!(stage.run(&["reship", "--yes"]).code, Some(0));
     // Tables of a version that is not born yet.
     maria.execute(&format!(
         "USE {DATABASE}; INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
@@ -288,9 +301,26 @@ fn tables_in_every_state_are_brought_up_to_date_or_refused() {
     let server = Server::start(&stage);
     buy(&stage, 2);
     until("the trouble is told", || reasons(&stage.state()).contains("newer version"));
-    assert_eq!(rows(&maria, "SELECT count(*) FROM orders"), [["1"]], "nothing is written to what is not understood");
+    assert_eq!(rows(&maria, "SELECT count(*) FROM orders"), [["0"]], "nothing is written to what is not understood");
     maria.execute(&format!("USE {DATABASE}; DELETE FROM _sqlx_migrations WHERE version = 999"));
     stop_and_audit(&stage, server);
+}
+
+#[test]
+fn many_changes_of_a_large_activity_fit_what_a_server_takes_at_once() {
+    // What a server takes in one packet unless it is told otherwise.
+    let Some(maria) = Maria::start_with(&["--max-allowed-packet=16M"]) else { return };
+    let stage = stage(&maria, Sale { skus_beside: 199, ..Sale::default() });
+    let server = Server::start(&stage);
+    until_shipped(&stage);
+    maria.freeze();
+    for _ in 0..520 {
+        let reply = stage.operate("POST", "/stock", None, "{\"sku_id\":\"2001\",\"add\":1}").expect("an answer");
+        assert_eq!(reply.status, 200, "{reply:?}");
+    }
+    maria.thaw();
+    stop_and_audit(&stage, server);
+    assert_eq!(rows(&maria, "SELECT count(*) FROM operator_actions WHERE action = 'redefine'"), [["520"]]);
 }
 
 #[test]

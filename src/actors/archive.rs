@@ -21,6 +21,7 @@ use tokio::sync::oneshot;
 use super::ask::{Answer, Asked, Question, Reason, Refused, SaleView, Unavailable};
 use super::door::Door;
 use super::shard::Shard;
+use super::shipped::Shipped;
 use super::turn::Turn;
 use crate::clock::Clock;
 use crate::domain::command::CancelOrder;
@@ -77,9 +78,14 @@ enum About {
 
 impl Archive {
     /// Opens an archive over a journal, and over MySQL for what the journal no longer has.
-    pub fn open(history: History, clock: Clock, mysql: Option<Target>) -> Self {
+    pub fn open(history: History, clock: Clock, mysql: Option<(Target, Shipped)>) -> Self {
         let (sender, inbox) = bounded(WAITING_MAX);
-        let desk = ReadingDesk { history, clock, kept: VecDeque::new(), rows: mysql.map(Rows::new) };
+        let desk = ReadingDesk {
+            history,
+            clock,
+            kept: VecDeque::new(),
+            rows: mysql.map(|(target, shipped)| Rows::new(target, shipped)),
+        };
         let thread = thread::Builder::new().name("archive".to_owned()).spawn(move || desk.serve(&inbox));
         drop(thread.expect("the system gives a thread when the process starts"));
         Self(sender)
@@ -214,9 +220,11 @@ impl ReadingDesk {
         }
     }
 
-    /// The journal's generations that had the activity were dropped, as MySQL has all of it.
+    /// The journal's generations that had the activity's first events were dropped.
     fn answer_from_rows(&mut self, request: Request, at_ms: UnixMillis) {
-        let Some(rows) = &mut self.rows else { return request.refuse(Unavailable::Recovering) };
+        let Some(rows) = self.rows.as_mut().filter(|rows| rows.has(request.lies)) else {
+            return request.refuse(Unavailable::RowsAway);
+        };
         let answered = match &request.about {
             About::Shard(shard, question) => rows.answer(request.lies, *shard, question.clone(), at_ms),
             About::Sale => rows.sale(request.lies, at_ms),

@@ -239,6 +239,8 @@ pub enum Unavailable {
     StorageLow,
     /// More events wait to be shipped to MySQL than `mysql.backlog_events_max`; new orders only.
     BacklogFull,
+    /// MySQL has orders that this journal does not have, whose units it would sell again; new orders only.
+    NotOurs,
     /// What is asked for is in MySQL alone, which cannot be reached.
     RowsAway,
     /// The journal is being read.

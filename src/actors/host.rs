@@ -99,9 +99,12 @@ impl Host {
         let journal = &self.shared.journal;
         // Beyond three quarters the rest of the queue is kept for what must not be refused.
         let nearly_full = journal.capacity() / 4 * 3;
-        let unavailable = if self.shared.readiness.is_storage_low() {
+        let shipped = self.shared.shipped.as_ref();
+        let unavailable = if shipped.is_some_and(Shipped::is_forbidden) {
+            Some(Unavailable::NotOurs)
+        } else if self.shared.readiness.is_storage_low() {
             Some(Unavailable::StorageLow)
-        } else if self.shared.shipped.as_ref().is_some_and(|shipped| shipped.is_full(journal.durable_seq())) {
+        } else if shipped.is_some_and(|shipped| shipped.is_full(journal.durable_seq())) {
             Some(Unavailable::BacklogFull)
         } else {
             (journal.depth() > nearly_full).then_some(Unavailable::Overloaded)

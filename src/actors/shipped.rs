@@ -18,6 +18,8 @@ struct Inner {
     backlog_events_max: u64,
     /// Whether MySQL answered when it was last asked.
     connected: AtomicBool,
+    /// Whether MySQL has what this journal does not have, so that it would be sold again.
+    forbidden: AtomicBool,
     /// At least up to here MySQL has the journal.
     seq: AtomicU64,
     /// When the oldest event happened that waits; 0 where none does.
@@ -50,6 +52,7 @@ impl Shipped {
         Self(Arc::new(Inner {
             backlog_events_max,
             connected: AtomicBool::new(false),
+            forbidden: AtomicBool::new(false),
             seq: AtomicU64::new(seq.0),
             waiting_since_ms: AtomicU64::new(0),
             rate: AtomicU64::new(0),
@@ -106,6 +109,16 @@ impl Shipped {
 
     pub(super) fn set_connected(&self, connected: bool) {
         self.0.connected.store(connected, Ordering::Relaxed);
+    }
+
+    /// Whether MySQL has what this journal does not have: then nothing more may be sold from it (J3).
+    #[must_use]
+    pub fn is_forbidden(&self) -> bool {
+        self.0.forbidden.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_forbidden(&self, forbidden: bool) {
+        self.0.forbidden.store(forbidden, Ordering::Relaxed);
     }
 
     pub(super) fn set_seq(&self, seq: Seq) {

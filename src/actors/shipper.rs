@@ -30,6 +30,10 @@ const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 const BACKOFF_LONGEST: Duration = Duration::from_secs(5);
 /// The longest wait where somebody has to mend something first: each try reads what MySQL has, and says the same.
 const BACKOFF_STANDING: Duration = Duration::from_secs(15);
+/// The longest that a batch is followed by rest.
+const PAUSE_LONGEST: Duration = Duration::from_secs(1);
+/// The batches in a row that MySQL rolls back from which on it is trouble.
+const GAVE_WAY_TOLD: u32 = 3;
 /// Over how long the rate is taken.
 const RATE_OVER: Duration = Duration::from_secs(2);
 /// How long a stop waits for what is durable and not shipped. The next start ships the rest.
@@ -76,12 +80,12 @@ impl Shipping {
         arbiter.spawn_fn(move || {
             let cut = cut_off(stopping.clone());
             actix::spawn(async move {
+                let _ends = EndsThread;
                 tokio::select! {
                     () = Work::new(shipper, stopping).run() => {}
                     // What was on its way is in MySQL or it is not; the next start reads which.
                     () = cut => {}
                 }
-                Arbiter::current().stop();
             });
         });
         Self { arbiter, stop }
@@ -97,40 +101,70 @@ impl Shipping {
 
 /// Comes when a stop has waited long enough.
 async fn cut_off(mut stopping: watch::Receiver<bool>) {
-    if stopping.wait_for(|stopping| *stopping).await.is_err() {
-        // Nobody is left who could stop it.
-        std::future::pending::<()>().await;
-    }
+    stop_wanted(&mut stopping).await;
     tokio::time::sleep(STOP_WAIT).await;
+}
+
+/// Comes when a stop is wanted; never where nobody is left who could want one.
+async fn stop_wanted(stopping: &mut watch::Receiver<bool>) {
+    if stopping.wait_for(|stopping| *stopping).await.is_err() {
+        std::future::pending().await
+    }
+}
+
+/// Ends the shipper's thread, also where it panics: a stop waits for it.
+struct EndsThread;
+
+impl Drop for EndsThread {
+    fn drop(&mut self) {
+        Arbiter::current().stop();
+    }
 }
 
 struct Work {
     shipper: Shipper,
     stopping: watch::Receiver<bool>,
     journal_id: Option<RecordHash>,
+    /// Whether the tables are known to be up to date.
+    migrated: bool,
     /// The trouble that was told last, so that it is told once.
     told: Option<String>,
+    /// Whether it was told that all is well.
+    told_well: bool,
+    /// Batches in a row that MySQL rolled back.
+    gave_way: u32,
     pace: Pace,
     noted: Instant,
 }
 
 impl Work {
     fn new(shipper: Shipper, stopping: watch::Receiver<bool>) -> Self {
-        Self { shipper, stopping, journal_id: None, told: None, pace: Pace::default(), noted: Instant::now() }
+        Self {
+            shipper,
+            stopping,
+            journal_id: None,
+            migrated: false,
+            told: None,
+            told_well: false,
+            gave_way: 0,
+            pace: Pace::default(),
+            noted: Instant::now(),
+        }
     }
 
     async fn run(mut self) {
         let mut backoff = BACKOFF_FIRST;
         loop {
-            let cursor = self.shipper.shipped.seq();
+            self.told_well = false;
             let Err(error) = self.session().await else { return };
             if self.is_stopping() || matches!(error, Error::Journal(persist::Error::Closed)) {
                 return;
             }
-            self.tell(&error);
-            if self.shipper.shipped.seq() > cursor {
+            if self.told_well {
+                // All was well in between: this is news.
                 backoff = BACKOFF_FIRST;
             }
+            self.tell(&error);
             self.look_what_waits();
             self.wait(jittered(backoff)).await;
             backoff = (backoff * 2).min(if error.may_pass() { BACKOFF_LONGEST } else { BACKOFF_STANDING });
@@ -142,7 +176,10 @@ impl Work {
         if self.journal_id.is_none() {
             self.journal_id = identity(&*self.shipper.journal)?;
         }
-        self.shipper.target.migrate().await?;
+        if !self.migrated {
+            self.shipper.target.migrate().await?;
+            self.migrated = true;
+        }
         let mut session = Session::open(&self.shipper.target, self.journal_id).await?;
         // A cursor that this journal never had is refused before it is believed.
         self.portion(session.cursor(), 0).map_err(|error| Error::behind(session.cursor(), error))?;
@@ -151,12 +188,13 @@ impl Work {
         session.orders_shipped().for_each(|(shard, newest)| shipped.set_orders(shard, newest));
         shipped.set_seq(session.cursor().seq);
         shipped.set_connected(true);
-        self.tell_well(&session);
+        shipped.set_forbidden(false);
         loop {
             let (entries, tail) = self.portion(session.cursor(), BATCH_ORDERS)?;
             let Some((_, oldest)) = entries.first() else {
                 shipped.set_waiting_since(None);
                 self.note(session.cursor(), true);
+                self.tell_well(&session);
                 if self.is_stopping() {
                     session.close().await;
                     return Ok(());
@@ -173,6 +211,7 @@ impl Work {
             let shards = session.ship(journal_id, &entries, tail, self.shipper.clock.now_ms()).await?;
             shards.into_iter().for_each(|(shard, newest)| shipped.set_orders(shard, newest));
             shipped.set_seq(tail.seq);
+            self.tell_well(&session);
             let took = begun.elapsed();
             shipped.set_rate(self.pace.shipped(entries.len(), took));
             self.note(tail, false);
@@ -192,7 +231,7 @@ impl Work {
     async fn idle(&mut self, session: &mut Session) -> Result<(), Error> {
         tokio::select! {
             () = self.shipper.shipped.news() => Ok(()),
-            _ = self.stopping.wait_for(|stopping| *stopping) => Ok(()),
+            () = stop_wanted(&mut self.stopping) => Ok(()),
             () = tokio::time::sleep(PING_AFTER) => session.ping().await,
         }
     }
@@ -203,7 +242,7 @@ impl Work {
             return;
         }
         tokio::select! {
-            _ = self.stopping.wait_for(|stopping| *stopping) => {}
+            () = stop_wanted(&mut self.stopping) => {}
             () = tokio::time::sleep(pause) => {}
         }
     }
@@ -214,8 +253,9 @@ impl Work {
 
     /// Where MySQL was not reached since something came to wait, only the journal tells since when.
     fn look_what_waits(&self) {
-        let after = self.shipper.note.last().unwrap_or(Tail::START);
-        if after.seq == self.shipper.shipped.seq() {
+        let seq = self.shipper.shipped.seq();
+        let noted = self.shipper.note.last().filter(|noted| noted.seq == seq);
+        if let Some(after) = noted.or((seq == Seq(0)).then_some(Tail::START)) {
             let oldest = self.portion(after, 1).ok().and_then(|(entries, _)| Some(entries.first()?.1.at_ms));
             self.shipper.shipped.set_waiting_since(oldest);
         }
@@ -234,10 +274,18 @@ impl Work {
     }
 
     fn tell(&mut self, error: &Error) {
-        self.shipper.shipped.set_connected(error.has_answered());
-        if error.gave_way() {
-            return tracing::info!(%error, "MySQL rolled a batch back; it is shipped again");
+        if let Some(connected) = error.has_answered() {
+            self.shipper.shipped.set_connected(connected);
         }
+        if error.forbids_selling() {
+            self.shipper.shipped.set_forbidden(true);
+        }
+        self.gave_way = if error.gave_way() { self.gave_way + 1 } else { 0 };
+        // Once or twice that is everyday; again and again somebody holds what it waits for.
+        if (1..GAVE_WAY_TOLD).contains(&self.gave_way) {
+            return tracing::info!(%error, "MySQL let another go first; the batch is shipped again");
+        }
+        self.migrated &= !error.is_of_missing_table();
         let text = format!("{}: {error}", self.shipper.target);
         if self.told.as_ref() != Some(&text) {
             tracing::warn!(mysql = %self.shipper.target, %error, "orders are not shipped; selling goes on");
@@ -246,7 +294,12 @@ impl Work {
         }
     }
 
+    /// Something was shipped, or nothing waits.
     fn tell_well(&mut self, session: &Session) {
+        self.gave_way = 0;
+        if std::mem::replace(&mut self.told_well, true) {
+            return;
+        }
         let event = session.cursor().seq;
         let doubt = session.version().doubt();
         if self.told.take().is_some() {
@@ -289,7 +342,7 @@ impl Pace {
         if self.cpu.others_percent() < BUSY_PERCENT {
             return Duration::ZERO;
         }
-        batch * (100 / BUSY_SHARE - 1)
+        (batch * (100 / BUSY_SHARE - 1)).min(PAUSE_LONGEST)
     }
 }
 

@@ -23,7 +23,7 @@ macro_rules! tell {
 /// Shows what there is to delete, and deletes it where `yes`; gives the exit code: 0 there is nothing left, 1 it was not
 /// told to or may not, 2 it could not, 3 a server runs on the data directory.
 #[must_use]
-pub fn run(config_file: &Path, yes: bool) -> u8 {
+pub fn run(config_file: &Path, yes: bool, rows_of: Option<&str>) -> u8 {
     let config = match config::load(config_file, std::env::vars_os()) {
         Ok(config) => config,
         Err(faults) => {
@@ -31,7 +31,7 @@ pub fn run(config_file: &Path, yes: bool) -> u8 {
             return exit::CANNOT;
         }
     };
-    match reship(&config, yes) {
+    match reship(&config, yes, rows_of) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("doorbuster: reship: {error:#}");
@@ -43,7 +43,7 @@ pub fn run(config_file: &Path, yes: bool) -> u8 {
     }
 }
 
-fn reship(config: &Config, yes: bool) -> anyhow::Result<u8> {
+fn reship(config: &Config, yes: bool, rows_of: Option<&str>) -> anyhow::Result<u8> {
     let mysql = config.mysql.as_ref().ok_or_else(|| anyhow::anyhow!("the configuration has no [mysql]"))?;
     let target: Target = String::from_utf8_lossy(mysql.url.expose()).parse().map_err(anyhow::Error::msg)?;
     anyhow::ensure!(config.data_dir.is_dir(), "there is no data directory {}", config.data_dir.display());
@@ -75,9 +75,20 @@ fn reship(config: &Config, yes: bool) -> anyhow::Result<u8> {
             tell!("nothing was changed; to delete these rows, run it again with --yes");
             return Ok(exit::FAULTY);
         }
-        delete(&mut connection, now).await.map_err(at_target)?;
-        // What this directory's note said of MySQL is not so any more.
+        if let Whose::Of(cursor) = &contents.cursor
+            && journal.id.is_none_or(|ours| ours.to_string() != cursor.journal_id)
+            && !rows_of.is_some_and(|digits| digits.len() >= 16 && cursor.journal_id.starts_with(digits))
+        {
+            tell!(
+                "nothing was changed: these rows are another journal's, whose server may run elsewhere, and this lock does \
+                 not hold it; if it is gone for good, say so with --rows-of {:.16}",
+                cursor.journal_id
+            );
+            return Ok(exit::FAULTY);
+        }
+        // What this directory's note says of MySQL will not be so any more.
         ShippedNote::of(&config.data_dir).write(Tail::START)?;
+        delete(&mut connection, now).await.map_err(at_target)?;
         tell!("done: the next start ships the journal from its first event on");
         Ok(exit::OK)
     })

@@ -47,7 +47,9 @@ pub fn run(config_file: &Path) -> u8 {
     match actix_web::rt::System::new().block_on(serve(&config, started)) {
         Ok(()) => exit::OK,
         Err(error @ (Error::Auth(_) | Error::Listen(_))) => told(&error, exit::FAULTY),
-        Err(Error::Journal(error)) if !error.is_damage() => told(&error, exit::CANNOT),
+        Err(Error::Journal(error) | Error::Mysql(persist::mysql::Error::Journal(error))) if !error.is_damage() => {
+            told(&error, exit::CANNOT)
+        }
         Err(error @ (Error::Journal(_) | Error::Unfit(_) | Error::Mysql(_))) => told(&error, exit::DAMAGED),
         Err(error @ Error::Close(_)) => told(&error, exit::JOURNAL_FAULT),
     }

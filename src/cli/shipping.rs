@@ -53,7 +53,8 @@ impl Mysql {
                 None => Ok(()),
             },
             // Nothing has been shipped there yet, or it is away: the shipper tells more.
-            Ok(Err(_)) | Err(_) => Ok(()),
+            Ok(Err(Error::Sql { .. } | Error::Silent { .. })) | Err(_) => Ok(()),
+            Ok(Err(error)) => Err(error),
         }
     }
 }

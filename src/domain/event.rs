@@ -70,14 +70,15 @@ pub enum Event {
 }
 
 impl Event {
-    /// How many orders it places or ends.
+    /// How many units it takes, or orders it ends; 1 at least. What is made of an event elsewhere is about as much.
     #[must_use]
-    pub fn orders(&self) -> usize {
-        match self {
-            Self::OrderPlaced(_) | Self::OrderCancelled(_) => 1,
+    pub fn weight(&self) -> usize {
+        let weight = match self {
+            Self::OrderPlaced(event) => event.slots.count() as usize,
             Self::HoldsExpired(event) => event.orders.len(),
-            _ => 0,
-        }
+            _ => 1,
+        };
+        weight.max(1)
     }
 }
 

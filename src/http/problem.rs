@@ -160,6 +160,11 @@ impl Problem {
                 "too many orders wait to reach MySQL; no new ones until it catches up",
                 RETRY_AFTER_SLOW_S,
             ),
+            Unavailable::NotOurs => (
+                "backlog_full",
+                "MySQL has orders that this server does not have; no new ones until an operator has looked",
+                RETRY_AFTER_SLOW_S,
+            ),
             Unavailable::RowsAway => (
                 "recovering",
                 "this is so old that only MySQL still has it, and MySQL cannot be reached; ask again",

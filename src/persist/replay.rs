@@ -30,9 +30,13 @@ pub fn replay<R: Read + ?Sized>(
     })
 }
 
+/// The bytes of records from which on a [`portion`] ends: a change of an activity takes up to 188 KiB, and what is made of
+/// it about as much again.
+pub const PORTION_BYTES: usize = 4 << 20;
+
 /// The entries of the records after `after`, up to event `until` as in [`replay`], and the tail that they lead to: whole
-/// records, no more of them once these concern `enough` orders or have as many entries. No entries where there is nothing
-/// left to read.
+/// records, no more of them once their entries weigh `enough` (see [`Event::weight`](crate::domain::Event::weight)) or they
+/// have [`PORTION_BYTES`] together. No entries where there is nothing left to read.
 ///
 /// # Errors
 /// As [`replay`].
@@ -42,14 +46,15 @@ pub fn portion<R: Read + ?Sized>(
     until: Seq,
     enough: usize,
 ) -> Result<(Vec<(Seq, Entry)>, Tail), Error> {
-    let (mut entries, mut read) = (Vec::new(), 0);
+    let (mut entries, mut read, mut bytes) = (Vec::new(), 0, 0);
     let tail = walk(journal, after, until, |record| {
         let taken = record.entries(|seq, entry| {
-            read += entry.event.orders().max(1);
+            read += entry.event.weight();
             entries.push((seq, entry));
         });
         taken.map_err(|fault| Error::Damaged { record: record.first(), fault })?;
-        Ok(if read < enough { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        bytes += record.bytes().len();
+        Ok(if read < enough && bytes < PORTION_BYTES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
     })?;
     Ok((entries, tail))
 }

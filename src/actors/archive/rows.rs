@@ -3,9 +3,12 @@
 //! They are the same answers as from the journal, but for three things that no row tells: which units lay in which shard,
 //! whether a cancel repeats an earlier one by its key, and an operator's repeat by key, which is `activity_closed` here.
 
+use std::time::{Duration, Instant};
+
 use tokio::runtime::{Builder, Runtime};
 
 use super::Lies;
+use crate::actors::Shipped;
 use crate::actors::ask::{Answer, Page, Question, Reason, Refused, SaleView, ShardView};
 use crate::domain::command::PlaceOrder;
 use crate::domain::sale::SkuCount;
@@ -15,20 +18,28 @@ use crate::persist::mysql::read_back::Wanted;
 use crate::persist::mysql::rows::{OrderRow, SkuRow};
 use crate::persist::mysql::{Error, ReadBack, Target};
 
-/// A user's orders that are looked through for a key: more than a user can have in one activity.
-const ORDERS_OF_USER_MAX: usize = 20_000;
+/// How long MySQL is not asked again that could not be reached.
+const AWAY_FOR: Duration = Duration::from_secs(2);
 
 /// Asks MySQL, from the archive's own thread.
 pub(super) struct Rows {
     runtime: Runtime,
     read_back: ReadBack,
+    shipped: Shipped,
+    /// Until then nothing is asked: MySQL was not there a moment ago, and everybody waits in one line.
+    away_until: Option<Instant>,
 }
 
 impl Rows {
-    pub fn new(target: Target) -> Self {
+    pub fn new(target: Target, shipped: Shipped) -> Self {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.expect("the system gives what a runtime needs when the process starts");
-        Self { runtime, read_back: ReadBack::new(target) }
+        Self { runtime, read_back: ReadBack::new(target), shipped, away_until: None }
+    }
+
+    /// Whether MySQL has all of an activity, and is worth asking.
+    pub fn has(&self, lies: Lies) -> bool {
+        self.shipped.seq() >= lies.last && self.away_until.is_none_or(|until| Instant::now() >= until)
     }
 
     /// Answers for one shard.
@@ -39,9 +50,9 @@ impl Rows {
         question: Question,
         at_ms: UnixMillis,
     ) -> Result<Answer, Error> {
-        let Self { runtime, read_back } = self;
-        let answered = runtime.block_on(answer(read_back, lies, shard, question, at_ms))?;
-        Ok(answered.unwrap_or_else(|refusal| {
+        let Self { runtime, read_back, .. } = self;
+        let answered = runtime.block_on(answer(read_back, lies, shard, question, at_ms));
+        Ok(self.seen(answered)?.unwrap_or_else(|refusal| {
             let reason = Reason::Rule(refusal);
             Answer::Refused(Refused { reason, at_ms, shard })
         }))
@@ -49,8 +60,15 @@ impl Rows {
 
     /// The sale over all its shards.
     pub fn sale(&mut self, lies: Lies, at_ms: UnixMillis) -> Result<Answer, Error> {
-        let Self { runtime, read_back } = self;
-        runtime.block_on(sale(read_back, lies, at_ms))
+        let Self { runtime, read_back, .. } = self;
+        let answered = runtime.block_on(sale(read_back, lies, at_ms));
+        self.seen(answered)
+    }
+
+    fn seen<T>(&mut self, answered: Result<T, Error>) -> Result<T, Error> {
+        let away = matches!(&answered, Err(error) if error.has_answered() == Some(false));
+        self.away_until = away.then(|| Instant::now() + AWAY_FOR);
+        answered
     }
 }
 
@@ -61,7 +79,7 @@ async fn answer(
     question: Question,
     at_ms: UnixMillis,
 ) -> Result<Result<Answer, Refusal>, Error> {
-    let all = Wanted { shard, user: None, state: None, beyond: None, newest_first: true, limit: usize::MAX };
+    let all = Wanted { shard, user: None, state: None, key: None, beyond: None, newest_first: true, limit: usize::MAX };
     Ok(match question {
         Question::Order { number, user } => {
             let order = rows.order(OrderId::new(shard, number)).await?;
@@ -77,8 +95,8 @@ async fn answer(
             }
         }
         Question::Place(command) => {
-            let user = Some(command.user);
-            let orders = rows.orders(Wanted { user, limit: ORDERS_OF_USER_MAX, ..all }).await?;
+            let Some(key) = command.key else { return Ok(Err(Refusal::Ended)) };
+            let orders = rows.orders(Wanted { user: Some(command.user), key: Some(key), limit: 1, ..all }).await?;
             replay(orders, &command)
         }
         Question::OrdersOf { user, before, limit } => {
@@ -91,8 +109,8 @@ async fn answer(
             // Nothing is held any more, and nothing else is live.
             let left = rows.activity(lies.activity_id).await?;
             let listed = left.is_some_and(|left| left.definition.sku(&sku).is_some());
-            let orders = rows.orders(Wanted { user: Some(user), limit: ORDERS_OF_USER_MAX, ..all }).await?;
-            let live = orders.into_iter().find(|order| order.state.is_live() && order.sku_id == sku);
+            let held = Wanted { user: Some(user), state: Some(OrderState::Held), ..all };
+            let live = rows.orders(held).await?.into_iter().find(|order| order.sku_id == sku);
             if listed { Ok(Answer::Live(live.map(view))) } else { Err(Refusal::SkuNotFound) }
         }
         Question::Orders(page) => Ok(one_page(rows, shard, &page).await?),
@@ -104,8 +122,7 @@ async fn answer(
 
 /// The order that an earlier request with the same key placed; the sale is over for every other.
 fn replay(orders: Vec<OrderRow>, command: &PlaceOrder) -> Result<Answer, Refusal> {
-    let order = orders.into_iter().find(|order| order.key.is_some() && order.key == command.key);
-    let order = order.ok_or(Refusal::Ended)?;
+    let order = orders.into_iter().next().ok_or(Refusal::Ended)?;
     let same = order.sku_id == command.sku
         && i64::from(order.quantity) == command.quantity
         && order.reference == command.reference;
@@ -115,7 +132,7 @@ fn replay(orders: Vec<OrderRow>, command: &PlaceOrder) -> Result<Answer, Refusal
 async fn one_page(rows: &mut ReadBack, shard: ShardId, page: &Page) -> Result<Answer, Error> {
     let beyond = page.after.filter(|after| after.shard() == Some(shard)).and_then(OrderId::sequence);
     let limit = page.limit.saturating_add(1);
-    let wanted = Wanted { shard, user: page.user, state: page.state, beyond, newest_first: false, limit };
+    let wanted = Wanted { shard, user: page.user, state: page.state, key: None, beyond, newest_first: false, limit };
     let (orders, more) = cut(rows.orders(wanted).await?, page.limit);
     let next = orders.last().filter(|_| more).map(|order| order.order_id);
     Ok(Answer::Page(orders, next))

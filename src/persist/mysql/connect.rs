@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlDatabaseError};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqlSafeStr, raw_sql};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqlSafeStr, query_scalar, raw_sql};
 
 use super::error::{CONNECTING, Error};
 
@@ -24,12 +24,13 @@ const MIGRATING: &str = "bringing the tables up to date";
 const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "orders", include_str!("schema.sql"))];
 
 /// What every connection asks for. Rows that do not fit are errors and never cut; a lock is waited for less long than an
-/// answer; what others commit between two statements may be seen, as nothing here reads twice.
-const SESSION: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', \
-                       SESSION innodb_lock_wait_timeout = 5, \
+/// answer; what others commit between two statements may be seen, as nothing here reads twice. A connection that the
+/// network lost in a transaction is given up by the server after a minute, and with it the lock on the cursor.
+const SESSION: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', SESSION autocommit = 1, \
+                       SESSION innodb_lock_wait_timeout = 5, SESSION wait_timeout = 60, \
                        SESSION transaction_isolation = 'READ-COMMITTED'";
-const SESSION_MARIADB: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', \
-                               SESSION innodb_lock_wait_timeout = 5, \
+const SESSION_MARIADB: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', SESSION autocommit = 1, \
+                               SESSION innodb_lock_wait_timeout = 5, SESSION wait_timeout = 60, \
                                SESSION tx_isolation = 'READ-COMMITTED'";
 
 /// Where MySQL is, and who we are there. Shown without the password.
@@ -106,10 +107,7 @@ impl Target {
                 connected => connected,
             }
             .map_err(Error::sql(CONNECTING))?;
-            let version = sqlx::query_scalar("SELECT VERSION()").fetch_one(&mut connection).await;
-            let version = ServerVersion(version.map_err(Error::sql(CONNECTING))?);
-            let session = if version.is_mariadb() { SESSION_MARIADB } else { SESSION };
-            raw_sql(session).execute(&mut connection).await.map_err(Error::sql(CONNECTING))?;
+            let version = set_up(&mut connection).await?;
             Ok((connection, version))
         })
         .await
@@ -123,7 +121,11 @@ impl Target {
         in_time(CONNECTING, CONNECT_WAIT, async {
             match self.options.connect().await {
                 Err(sqlx::Error::Database(error)) if is_unknown_database(&*error) => Ok(None),
-                connected => connected.map(Some).map_err(Error::sql(CONNECTING)),
+                connected => {
+                    let mut connection = connected.map_err(Error::sql(CONNECTING))?;
+                    set_up(&mut connection).await?;
+                    Ok(Some(connection))
+                }
             }
         })
         .await
@@ -143,17 +145,34 @@ impl Target {
 }
 
 impl Target {
-    /// Brings the tables up to date, over a connection of its own: what locks it takes go with it.
+    /// Brings the tables up to date, over a connection of its own: what locks it takes go with it. A table that somebody
+    /// dropped is made again, empty.
     ///
     /// # Errors
-    /// [`Error::Migration`], [`Error::Newer`], [`Error::Silent`], [`Error::Sql`].
+    /// [`Error::Migration`], [`Error::Newer`], [`Error::Silent`], [`Error::Sql`]; [`Error::Migrating`] while another process
+    /// does it.
     pub async fn migrate(&self) -> Result<(), Error> {
         let migrations = MIGRATIONS.map(|(version, name, sql)| {
             Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), true)
         });
-        let migrator = Migrator::with_migrations(migrations.into());
+        let mut migrator = Migrator::with_migrations(migrations.into());
+        // sqlx's own lock asks to wait for ever, which MariaDB does not know and does not lock for.
+        migrator.set_locking(false);
         let (mut connection, _) = self.connect().await?;
         in_time(MIGRATING, MIGRATE_WAIT, async {
+            let locked: Option<i64> = query_scalar("SELECT GET_LOCK(CONCAT('doorbuster.', DATABASE()), 0)")
+                .fetch_one(&mut connection)
+                .await
+                .map_err(Error::sql(MIGRATING))?;
+            if locked != Some(1) {
+                return Err(Error::Migrating);
+            }
+            if misses_tables(&mut connection).await? {
+                let forget =
+                    sqlx::query("DELETE FROM _sqlx_migrations WHERE version = 1").execute(&mut connection).await;
+                // A database without any table has not this one either.
+                drop(forget);
+            }
             let migrated = match migrator.run(&mut connection).await {
                 // Statements that define tables commit by themselves, so a crash may have cut a migration in the middle.
                 // Each of ours may be run again.
@@ -172,6 +191,28 @@ impl Target {
         .await?;
         connection.close().await.map_err(Error::sql(MIGRATING))
     }
+}
+
+/// Says what the session wants of the server; returns what that is.
+async fn set_up(connection: &mut MySqlConnection) -> Result<ServerVersion, Error> {
+    let version = query_scalar("SELECT VERSION()").fetch_one(&mut *connection).await;
+    let version = ServerVersion(version.map_err(Error::sql(CONNECTING))?);
+    let session = if version.is_mariadb() { SESSION_MARIADB } else { SESSION };
+    raw_sql(session).execute(connection).await.map_err(Error::sql(CONNECTING))?;
+    Ok(version)
+}
+
+/// Whether one of our tables is not there.
+async fn misses_tables(connection: &mut MySqlConnection) -> Result<bool, Error> {
+    let there: i64 = query_scalar(
+        "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name IN \
+         ('ship_cursor', 'activities', 'activity_shards', 'sku_stock', 'orders', 'order_slots', 'operator_actions', \
+         'catalog_activity')",
+    )
+    .fetch_one(connection)
+    .await
+    .map_err(Error::sql(MIGRATING))?;
+    Ok(there < 8)
 }
 
 /// Waits for the server, and not for ever: a connection that neither answers nor breaks is given up.

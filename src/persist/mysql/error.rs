@@ -27,6 +27,9 @@ pub enum Error {
     /// A migration failed.
     #[error("bringing the tables up to date: {0}")]
     Migration(#[source] sqlx::migrate::MigrateError),
+    /// Another process brings the tables up to date.
+    #[error("another process is bringing the tables up to date; it is waited for")]
+    Migrating,
     /// The tables were made by a newer version.
     #[error("the tables are those of a newer version of Doorbuster; start that one")]
     Newer,
@@ -34,7 +37,7 @@ pub enum Error {
     #[error(
         "MySQL has the orders of another journal ({theirs:.16}…, up to event {seq}; this one is {ours}). What that journal \
          sold, this one would sell again. Bring the data directory back that belongs to them, or name an empty database; \
-         or, to give those rows up, stop the server and run `doorbuster reship`"
+         or, if no server owns that journal any more, stop this one and run `doorbuster reship`"
     )]
     OtherJournal {
         /// Its id.
@@ -132,14 +135,24 @@ impl Error {
         }
     }
 
-    /// Whether the server is there and lets us in, whatever it said then.
+    /// Whether the server is there and lets us in, whatever it said then; `None` where this says nothing of it.
     #[must_use]
-    pub fn has_answered(&self) -> bool {
+    pub fn has_answered(&self) -> Option<bool> {
         match self {
-            Self::Sql { doing, source } => *doing != CONNECTING && source.as_database_error().is_some(),
-            Self::Silent { .. } | Self::Migration(_) => false,
-            _ => true,
+            Self::Sql { doing, source } => Some(*doing != CONNECTING && source.as_database_error().is_some()),
+            Self::Migration(
+                sqlx::migrate::MigrateError::Execute(source) | sqlx::migrate::MigrateError::ExecuteMigration(source, _),
+            ) => Some(source.as_database_error().is_some()),
+            Self::Silent { .. } => Some(false),
+            Self::Journal(_) => None,
+            _ => Some(true),
         }
+    }
+
+    /// Whether MySQL has answered, and what it has says that this journal must not sell (J3).
+    #[must_use]
+    pub fn forbids_selling(&self) -> bool {
+        matches!(self, Self::OtherJournal { .. } | Self::Behind { .. })
     }
 
     /// Whether it may be over by itself; else somebody has to do what the text says.
@@ -149,13 +162,14 @@ impl Error {
             Self::Sql { source, .. } | Self::Migration(sqlx::migrate::MigrateError::Execute(source)) => {
                 !number(source).is_some_and(|number| STANDING.contains(&number))
             }
-            Self::Silent { .. } | Self::Moved(_) => true,
+            Self::Silent { .. } | Self::Moved(_) | Self::Migrating => true,
             _ => false,
         }
     }
 
     /// Whether a table is not there.
-    pub(super) fn is_of_missing_table(&self) -> bool {
+    #[must_use]
+    pub fn is_of_missing_table(&self) -> bool {
         matches!(self, Self::Sql { source, .. } if number(source) == Some(NO_SUCH_TABLE))
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Rows are read as they stand at the cursor. What is asked for here has left memory, and nothing happens to it any more.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use sqlx::mysql::{MySql, MySqlArguments, MySqlConnection, MySqlRow};
@@ -18,6 +19,8 @@ use crate::ids::{ActivityId, Cents, KeyDigest, OrderId, Seq, ShardId, UnixMillis
 /// How long one question may take.
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
 const DOING: &str = "reading orders back";
+/// Orders whose slots one statement reads.
+const SLOTS_OF_ORDERS: usize = 500;
 const COLUMNS: &str = "order_id, activity_id, sku_id, user_id, quantity, amount_cents, currency, state, ref, \
                        idempotency_digest, held_at_ms, expires_at_ms, ended_at_ms, placed_seq, seq";
 
@@ -30,6 +33,8 @@ pub struct Wanted {
     pub user: Option<UserId>,
     /// Only in this state.
     pub state: Option<OrderState>,
+    /// Only those that were placed by a request with this key.
+    pub key: Option<KeyDigest>,
     /// Only those after this number, or with `newest_first` those before it.
     pub beyond: Option<u32>,
     /// Newest first, instead of oldest first.
@@ -99,6 +104,9 @@ impl ReadBack {
         if wanted.state.is_some() {
             sql.push_str(" AND state = ?");
         }
+        if wanted.key.is_some() {
+            sql.push_str(" AND idempotency_digest = ?");
+        }
         sql.push_str(if wanted.newest_first { " ORDER BY order_id DESC" } else { " ORDER BY order_id" });
         sql.push_str(" LIMIT ?");
         self.ask(async |connection| {
@@ -108,6 +116,9 @@ impl ReadBack {
             }
             if let Some(state) = wanted.state {
                 asked = asked.bind(state.as_str());
+            }
+            if let Some(key) = wanted.key {
+                asked = asked.bind(key.0.to_vec());
             }
             read(connection, asked.bind(u64::try_from(wanted.limit).unwrap_or(u64::MAX))).await
         })
@@ -168,20 +179,24 @@ async fn read(
     asked: Query<'_, MySql, MySqlArguments>,
 ) -> Result<Vec<OrderRow>, Error> {
     let rows = asked.fetch_all(&mut *connection).await.map_err(Error::sql(DOING))?;
-    let mut orders = Vec::with_capacity(rows.len());
-    for row in &rows {
-        let mut order = decode(row).map_err(unreadable("orders"))?;
-        let slots = query("SELECT slot FROM order_slots WHERE order_id = ? ORDER BY slot").bind(order.order_id.0);
+    let mut orders: Vec<OrderRow> = rows.iter().map(decode).collect::<Result<_, _>>().map_err(unreadable("orders"))?;
+    for chunk in orders.chunks_mut(SLOTS_OF_ORDERS) {
+        let marks = vec!["?"; chunk.len()].join(",");
+        let sql = format!("SELECT order_id, slot FROM order_slots WHERE order_id IN ({marks}) ORDER BY order_id, slot");
+        let slots = chunk.iter().fold(query(AssertSqlSafe(sql)), |query, order| query.bind(order.order_id.0));
+        let mut slots_of: HashMap<u64, Vec<u32>> = HashMap::new();
         for row in slots.fetch_all(&mut *connection).await.map_err(Error::sql(DOING))? {
-            order.slots.push(row.try_get("slot").map_err(unreadable("order_slots"))?);
+            let slot =
+                (|| Ok((row.try_get("order_id")?, row.try_get("slot")?)))().map_err(unreadable("order_slots"))?;
+            slots_of.entry(slot.0).or_default().push(slot.1);
         }
-        orders.push(order);
+        chunk.iter_mut().for_each(|order| order.slots = slots_of.remove(&order.order_id.0).unwrap_or_default());
     }
     Ok(orders)
 }
 
 /// Reads a row of `orders`, without its slots.
-pub(super) fn decode(row: &MySqlRow) -> Result<OrderRow, sqlx::Error> {
+fn decode(row: &MySqlRow) -> Result<OrderRow, sqlx::Error> {
     let state: String = row.try_get("state")?;
     let key: Option<Vec<u8>> = row.try_get("idempotency_digest")?;
     let key = key.map(|bytes| bytes.try_into().map(KeyDigest).map_err(|_| odd("a digest has 16 bytes".to_owned())));

@@ -16,9 +16,8 @@ use crate::domain::Entry;
 use crate::ids::{ActivityId, Cents, Seq, ShardId, SkuIndex, UnixMillis};
 use crate::persist::{RecordHash, Tail};
 
-/// How long a batch may take. One of a few thousand orders takes some hundredths of a second; a server that is so much
-/// slower is as good as away.
-const BATCH_WAIT: Duration = Duration::from_secs(30);
+/// How long the statements around a batch's rows may take, of which COMMIT is the slowest.
+const FRAME_WAIT: Duration = Duration::from_secs(30);
 /// How long reading what MySQL has may take.
 const LOAD_WAIT: Duration = Duration::from_secs(60);
 
@@ -85,16 +84,16 @@ impl Session {
         for (seq, entry) in entries {
             self.known.take(&mut batch, *seq, entry)?;
         }
-        in_time("shipping", BATCH_WAIT, async {
-            const DOING: &str = "shipping";
-            let connection = &mut self.connection;
+        const DOING: &str = "shipping";
+        let connection = &mut self.connection;
+        in_time(DOING, FRAME_WAIT, async {
             raw_sql("START TRANSACTION").execute(&mut *connection).await.map_err(Error::sql(DOING))?;
-            cursor::advance(connection, journal, self.cursor, to, at_ms).await?;
-            write::batch(connection, &mut self.known, &mut batch).await?;
-            raw_sql("COMMIT").execute(connection).await.map_err(Error::sql(DOING))?;
-            Ok(())
+            cursor::advance(connection, journal, self.cursor, to, at_ms).await
         })
         .await?;
+        write::batch(connection, &mut self.known, &mut batch).await?;
+        in_time(DOING, FRAME_WAIT, async { raw_sql("COMMIT").execute(connection).await.map_err(Error::sql(DOING)) })
+            .await?;
         self.cursor = to;
         let shards = batch.shards.iter();
         Ok(shards.filter_map(|shard| Some((*shard, self.known.shards.get(shard)?.orders_placed))).collect())

@@ -4,11 +4,13 @@
 //! rows as SQL text (docs/FIGURES.md). Nothing is ever inserted with `IGNORE`, which would cut what does not fit.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use sqlx::mysql::{MySql, MySqlArguments, MySqlConnection};
 use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Row, query};
 
+use super::connect::in_time;
 use super::error::Error;
 use super::projection::{Batch, Ended, Known};
 use super::rows::{ActionRow, ActivityRow, OrderRow, ShardRow, SkuRow, actor_word};
@@ -22,6 +24,11 @@ type Bound = Query<'static, MySql, MySqlArguments>;
 /// Rows in one statement. Larger ones are slower to execute; the rest of a batch goes in smaller sizes, so that few
 /// statements are prepared. 512 rows of 15 columns are well below a statement's 65,535 values.
 const STATEMENT_ROWS: [usize; 4] = [512, 64, 8, 1];
+/// The same for rows that may hold a definition, some 70 KB: a server takes 16 MiB in one packet, and may be told to take
+/// less.
+const STATEMENT_LONG_ROWS: [usize; 2] = [8, 1];
+/// How long one statement may take. Of the largest, the end of 512 orders of 1,000 units each, a server makes some seconds.
+const STATEMENT_WAIT: Duration = Duration::from_secs(30);
 
 const DOING: &str = "shipping";
 
@@ -50,7 +57,7 @@ async fn end(
     batch: &mut Batch,
     ended: &[Ended],
 ) -> Result<(), Error> {
-    for chunk in chunks(ended) {
+    for chunk in chunks(ended, &STATEMENT_ROWS) {
         let first = chunk[0].seq;
         let gone = |table, expected: usize, found: u64| {
             let expected = u64::try_from(expected).expect("a chunk is small");
@@ -62,7 +69,8 @@ async fn end(
             marks("?", chunk.len())
         );
         let held = chunk.iter().fold(query(AssertSqlSafe(sql)), |query, end| query.bind(end.order_id.0));
-        let rows = held.fetch_all(&mut *connection).await.map_err(Error::sql(DOING))?;
+        let held = async { held.fetch_all(&mut *connection).await.map_err(Error::sql(DOING)) };
+        let rows = in_time(DOING, STATEMENT_WAIT, held).await?;
         gone("orders", chunk.len(), u64::try_from(rows.len()).expect("a chunk is small"))?;
         let seqs: HashMap<OrderId, Seq> = chunk.iter().map(|end| (end.order_id, end.seq)).collect();
         let mut units = 0;
@@ -86,13 +94,11 @@ async fn end(
         let update = chunk.iter().fold(query(AssertSqlSafe(sql)), |query, end| {
             query.bind(end.order_id.0).bind(end.state.as_str()).bind(end.at_ms.0).bind(end.seq.0)
         });
-        let updated = update.execute(&mut *connection).await.map_err(Error::sql(DOING))?;
-        gone("orders", chunk.len(), updated.rows_affected())?;
+        gone("orders", chunk.len(), execute(connection, update).await?)?;
         let sql =
             format!("UPDATE order_slots SET live = NULL WHERE live = 1 AND order_id IN ({})", marks("?", chunk.len()));
         let free = chunk.iter().fold(query(AssertSqlSafe(sql)), |query, end| query.bind(end.order_id.0));
-        let freed = free.execute(&mut *connection).await.map_err(Error::sql(DOING))?;
-        gone("order_slots", units, freed.rows_affected())?;
+        gone("order_slots", units, execute(connection, free).await?)?;
     }
     Ok(())
 }
@@ -103,6 +109,7 @@ struct Into {
     /// Marks of one row's values.
     row: &'static str,
     after: &'static str,
+    sizes: &'static [usize],
 }
 
 const ORDERS: Into = Into {
@@ -110,12 +117,14 @@ const ORDERS: Into = Into {
              idempotency_digest, held_at_ms, expires_at_ms, ended_at_ms, placed_seq, seq) VALUES ",
     row: "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     after: "",
+    sizes: &STATEMENT_ROWS,
 };
 
 const SLOTS: Into = Into {
     before: "INSERT INTO order_slots (order_id, slot, activity_id, sku_id, live) VALUES ",
     row: "(?,?,?,?,?)",
     after: "",
+    sizes: &STATEMENT_ROWS,
 };
 
 const ACTIONS: Into = Into {
@@ -123,6 +132,7 @@ const ACTIONS: Into = Into {
              definition, stock) VALUES ",
     row: "(?,?,?,?,?,?,?,?,?,?)",
     after: "",
+    sizes: &STATEMENT_LONG_ROWS,
 };
 
 const ACTIVITIES: Into = Into {
@@ -133,12 +143,14 @@ const ACTIVITIES: Into = Into {
             ends_at_ms = VALUES(ends_at_ms), per_user_limit = VALUES(per_user_limit), \
             payment_window_ms = VALUES(payment_window_ms), version = VALUES(version), paused = VALUES(paused), \
             closed = VALUES(closed), seq = VALUES(seq)",
+    sizes: &STATEMENT_ROWS,
 };
 
 const SHARDS: Into = Into {
     before: "INSERT INTO activity_shards (shard_id, activity_id, part, orders_placed) VALUES ",
     row: "(?,?,?,?)",
     after: " ON DUPLICATE KEY UPDATE orders_placed = VALUES(orders_placed)",
+    sizes: &STATEMENT_ROWS,
 };
 
 const SKUS: Into = Into {
@@ -148,6 +160,7 @@ const SKUS: Into = Into {
     after: " ON DUPLICATE KEY UPDATE title = VALUES(title), price_cents = VALUES(price_cents), \
             listed = VALUES(listed), stock = VALUES(stock), available = VALUES(available), held = VALUES(held), \
             sold = VALUES(sold), seq = VALUES(seq)",
+    sizes: &STATEMENT_ROWS,
 };
 
 async fn insert<T>(
@@ -156,18 +169,24 @@ async fn insert<T>(
     rows: &[T],
     bind: impl Fn(Bound, &T) -> Bound,
 ) -> Result<(), Error> {
-    for chunk in chunks(rows) {
+    for chunk in chunks(rows, into.sizes) {
         let sql = format!("{}{}{}", into.before, marks(into.row, chunk.len()), into.after);
         let insert = chunk.iter().fold(query(AssertSqlSafe(sql)), &bind);
-        insert.execute(&mut *connection).await.map_err(Error::sql(DOING))?;
+        execute(connection, insert).await?;
     }
     Ok(())
 }
 
-/// Cuts rows into statements of the known sizes.
-fn chunks<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
+/// Runs a statement; returns the rows that it affected.
+async fn execute(connection: &mut MySqlConnection, statement: Bound) -> Result<u64, Error> {
+    let executed = async { statement.execute(connection).await.map_err(Error::sql(DOING)) };
+    Ok(in_time(DOING, STATEMENT_WAIT, executed).await?.rows_affected())
+}
+
+/// Cuts rows into statements of the known sizes, which end with 1.
+fn chunks<'r, T>(mut rows: &'r [T], sizes: &'static [usize]) -> impl Iterator<Item = &'r [T]> {
     std::iter::from_fn(move || {
-        let size = STATEMENT_ROWS.into_iter().find(|size| *size <= rows.len())?;
+        let size = sizes.iter().copied().find(|size| *size <= rows.len())?;
         let (chunk, rest) = rows.split_at(size);
         rows = rest;
         Some(chunk)
