@@ -45,7 +45,8 @@ enum Asked {
 pub struct Talk {
     prepared: HashMap<u32, String>,
     asked: VecDeque<Asked>,
-    answer_number: u8,
+    /// Whether the last packet of an answer had the number 0, which comes after 255.
+    answer_wrapped: bool,
 }
 
 impl Talk {
@@ -67,13 +68,15 @@ impl Talk {
             _ => Asked::Else { marked: false },
         };
         self.asked.push_back(asked);
+        // The answer before it is whole.
+        self.answer_wrapped = false;
     }
 
     /// Takes a packet of the server's; whether it begins the answer to a marked statement, which then is done.
     pub fn answered(&mut self, packet: &Packet) -> bool {
         // An answer begins with 1, but so does what follows 0 within one of more than 255 packets.
-        let begins = packet.number() == 1 && self.answer_number != 0;
-        self.answer_number = packet.number();
+        let begins = packet.number() == 1 && !self.answer_wrapped;
+        self.answer_wrapped = packet.number() == 0;
         if !begins {
             return false;
         }

@@ -24,16 +24,21 @@ impl Programs {
         // Servers are where not everybody's PATH looks.
         let dirs: Vec<PathBuf> =
             env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]).collect();
-        let of_system = || Self::at(&first(&dirs, "mariadbd")?, &first(&dirs, "mariadb-install-db")?, None);
+        let of_system = || {
+            // The installer asks it, and it is in another package.
+            first(&dirs, "my_print_defaults")?;
+            Self::at(&first(&dirs, "mariadbd")?, &first(&dirs, "mariadb-install-db")?, None)
+        };
         let tools = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools"));
         let unpacked =
             || Self::at(&tools.join("usr/sbin/mariadbd"), &tools.join("usr/bin/mariadb-install-db"), Some(tools));
         let found = of_system().or_else(unpacked);
         if found.is_none() {
-            println!("NOT RUN: mariadbd is missing, so nothing was shipped; apt-get install mariadb-server-core");
+            let missing = "NOT RUN: mariadbd is missing; apt-get install mariadb-server-core mariadb-client-core";
+            println!("{missing}");
             let skip = env::var("SKIP").unwrap_or_default();
             let skipped = skip.split([',', ' ']).any(|word| word == "mysql");
-            assert!(skipped, "NOT RUN: mariadbd is missing; apt-get install mariadb-server-core, or say SKIP=mysql");
+            assert!(skipped, "{missing}, or say SKIP=mysql");
         }
         found
     }
