@@ -160,7 +160,7 @@ impl Target {
         migrator.set_locking(false);
         let (mut connection, _) = self.connect().await?;
         in_time(MIGRATING, MIGRATE_WAIT, async {
-            let locked: Option<i64> = query_scalar("SELECT GET_LOCK(CONCAT('doorbuster.', DATABASE()), 0)")
+            let locked: Option<i64> = query_scalar("SELECT GET_LOCK(CONCAT('doorbuster.', DATABASE()), 10)")
                 .fetch_one(&mut connection)
                 .await
                 .map_err(Error::sql(MIGRATING))?;
