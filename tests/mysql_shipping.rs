@@ -145,6 +145,27 @@ fn a_server_that_takes_no_rows_is_waited_for() {
 }
 
 #[test]
+fn somebody_who_holds_the_rows_for_long_is_told_of() {
+    let Some(maria) = Maria::start() else { return };
+    let stage = stage(&maria, Sale::default());
+    let server = Server::start(&stage);
+    until_shipped(&stage);
+    let hold =
+        format!("USE {DATABASE}; START TRANSACTION; SELECT * FROM ship_cursor FOR UPDATE; DO SLEEP(100) /* held */");
+    let holders = || maria.query("SELECT id FROM information_schema.processlist WHERE info LIKE 'DO SLEEP(100)%'");
+    std::thread::scope(|scope| {
+        scope.spawn(|| mysql::ask(&maria.url(""), &hold));
+        until("somebody holds the cursor", || !holders().is_empty());
+        buy(&stage, 1);
+        until("the trouble is told", || reasons(&stage.state()).contains("Lock wait timeout"));
+        assert_eq!(stage.state()["status"], "degraded");
+        let holder = holders().remove(0).remove(0).expect("a number");
+        maria.execute(&format!("KILL CONNECTION {holder}"));
+    });
+    stop_and_audit(&stage, server);
+}
+
+#[test]
 fn a_full_mysql_loses_nothing_and_takes_up_again_when_it_has_room() {
     let Some(mut maria) = Maria::start_small() else { return };
     let stage = Stage::shipping_to(&maria.url(DATABASE), Sale { stock: 1_000, ..Sale::default() }, "");

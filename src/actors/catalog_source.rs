@@ -96,6 +96,6 @@ pub async fn look_at_table(mysql: &config::Mysql) -> Result<Option<Reading>, Unr
 }
 
 fn target(mysql: &config::Mysql) -> Target {
-    let url = std::str::from_utf8(mysql.url.expose()).unwrap_or_default();
+    let url = mysql.url();
     url.parse().expect("the configuration holds the URL of a database")
 }

@@ -45,7 +45,7 @@ pub fn run(config_file: &Path, yes: bool, rows_of: Option<&str>) -> u8 {
 
 fn reship(config: &Config, yes: bool, rows_of: Option<&str>) -> anyhow::Result<u8> {
     let mysql = config.mysql.as_ref().ok_or_else(|| anyhow::anyhow!("the configuration has no [mysql]"))?;
-    let target: Target = String::from_utf8_lossy(mysql.url.expose()).parse().map_err(anyhow::Error::msg)?;
+    let target: Target = mysql.url().parse().map_err(anyhow::Error::msg)?;
     anyhow::ensure!(config.data_dir.is_dir(), "there is no data directory {}", config.data_dir.display());
     let now = Clock::start(UnixMillis(0)).now_ms();
     // Held to the end: a server that starts in between would find the tables half empty.

@@ -25,8 +25,7 @@ impl Mysql {
     /// From the configuration, which has been found sound.
     #[must_use]
     pub fn new(mysql: &config::Mysql, data_dir: &Path) -> Self {
-        let url = std::str::from_utf8(mysql.url.expose()).unwrap_or_default();
-        let target = url.parse().expect("the configuration holds the URL of a database");
+        let target = mysql.url().parse().expect("the configuration holds the URL of a database");
         Self { target, note: ShippedNote::of(data_dir), backlog_events_max: mysql.backlog_events_max }
     }
 

@@ -13,10 +13,20 @@ use super::secret::Secret;
 /// How orders reach MySQL. Without the section the journal is the only store.
 #[derive(Clone, Debug)]
 pub struct Mysql {
-    /// `mysql://user:password@host:3306/database`; found to be one. Holds a password, so it is kept like one.
-    pub url: Secret,
+    url: Secret,
     /// Events that may wait to be shipped; beyond, new orders are refused.
     pub backlog_events_max: u64,
+}
+
+impl Mysql {
+    /// `mysql://user:password@host:3306/database`; found to be one. Holds a password, so it is kept like one.
+    ///
+    /// # Panics
+    /// Never: what is read is text.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        std::str::from_utf8(self.url.expose()).expect("a URL that was read is text")
+    }
 }
 
 /// Reads the section; `None` only where a fault was noted.

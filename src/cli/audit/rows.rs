@@ -26,7 +26,7 @@ pub(super) struct Rows {
 impl Rows {
     /// Reads the cursor, and looks for it in the journal.
     pub(super) fn of(mysql: &Mysql, journal: &JournalCopy) -> anyhow::Result<Self> {
-        let url = String::from_utf8_lossy(mysql.url.expose()).into_owned();
+        let url = mysql.url();
         let target: Target = url.parse().map_err(anyhow::Error::msg)?;
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let read = runtime.block_on(async {
