@@ -123,7 +123,9 @@ impl Work {
         let mut backoff = BACKOFF_FIRST;
         loop {
             let cursor = self.shipper.shipped.seq();
-            let Err(error) = self.session().await else { return };
+            let ended = self.session().await;
+            self.shipper.shipped.doubt();
+            let Err(error) = ended else { return };
             if self.is_stopping() || matches!(error, Error::Journal(persist::Error::Closed)) {
                 return;
             }
@@ -149,7 +151,7 @@ impl Work {
         let shipped = self.shipper.shipped.clone();
         shipped.forget_orders();
         session.orders_shipped().for_each(|(shard, newest)| shipped.set_orders(shard, newest));
-        shipped.set_seq(session.cursor().seq);
+        shipped.confirm(session.cursor().seq);
         shipped.set_connected(true);
         self.tell_well(&session);
         loop {
@@ -172,7 +174,7 @@ impl Work {
             };
             let shards = session.ship(journal_id, &entries, tail, self.shipper.clock.now_ms()).await?;
             shards.into_iter().for_each(|(shard, newest)| shipped.set_orders(shard, newest));
-            shipped.set_seq(tail.seq);
+            shipped.confirm(tail.seq);
             let took = begun.elapsed();
             shipped.set_rate(self.pace.shipped(entries.len(), took));
             self.note(tail, false);
