@@ -170,7 +170,7 @@ fn what_mysql_has_is_dropped_and_still_answered_for_and_nothing_else_is() {
     until_shipped(&stage);
     server.kill();
 
-    let mut server = Server::start(&stage);
+    let server = Server::start(&stage);
     assert_answered(&stage, &cancelled, &expired);
     maria.kill();
     until("MySQL is missed", || stage.state()["mysql"]["connected"] == false);
