@@ -137,6 +137,8 @@ fn what_mysql_has_is_dropped_and_still_answered_for_and_nothing_else_is() {
         reply.json()["order_id"].as_str().expect("an id").to_owned()
     };
     let (cancelled, expired) = (buy(7), buy(8));
+    until_shipped(&stage);
+    maria.back_up();
     assert_eq!(stage.cancel(7, &cancelled).expect("the server answers").status, 200);
     until("the other runs out", || stage.stats().held == 0);
     assert_eq!(stage.operate("POST", "/close", None, "").expect("the server answers").status, 200);
@@ -145,7 +147,6 @@ fn what_mysql_has_is_dropped_and_still_answered_for_and_nothing_else_is() {
     assert_answered(&stage, &cancelled, &expired);
     server.stop();
 
-    maria.back_up();
     // One checkpoint is not enough.
     let checkpoints = || match stage.path("data/checkpoints").is_dir() {
         true => manifests(&stage.path("data")).len(),
@@ -189,6 +190,8 @@ fn what_mysql_has_is_dropped_and_still_answered_for_and_nothing_else_is() {
     maria.start_again();
     let server = Server::start(&stage);
     until("it is told", || stage.state()["reasons"].to_string().contains("MySQL was set back since"));
+    // Its rows say that the order is held, which it was then.
+    assert_recovering(&stage, &expired);
     server.stop();
 
     let audit = stage.run(&["audit"]);

@@ -26,8 +26,8 @@ use crate::clock::Clock;
 use crate::domain::command::CancelOrder;
 use crate::domain::{Event, Part, Refusal, Sale, Sales, Unfit};
 use crate::ids::{ActivityId, Seq, ShardId, UnixMillis};
-use crate::persist::mysql::Target;
-use crate::persist::{self, Read, excerpt};
+use crate::persist::mysql::{self, Target};
+use crate::persist::{self, Read, excerpt, identity};
 
 use rows::Rows;
 
@@ -217,10 +217,12 @@ impl ReadingDesk {
     /// The journal's generations that had the activity were dropped, as MySQL has all of it.
     fn answer_from_rows(&mut self, request: Request, at_ms: UnixMillis) {
         let Some(rows) = &mut self.rows else { return request.refuse(Unavailable::Recovering) };
-        let answered = match &request.about {
+        let known = identity(&*self.history).map_err(mysql::Error::from);
+        let has_all = known.and_then(|journal| rows.must_have(journal, request.lies));
+        let answered = has_all.and_then(|()| match &request.about {
             About::Shard(shard, question) => rows.answer(request.lies, *shard, question.clone(), at_ms),
             About::Sale => rows.sale(request.lies, at_ms),
-        };
+        });
         match answered {
             Ok(answer) => drop(request.reply.send(answer)),
             Err(error) => {

@@ -11,6 +11,7 @@ use crate::domain::command::PlaceOrder;
 use crate::domain::sale::SkuCount;
 use crate::domain::{OrderState, OrderView, Phase, Refusal};
 use crate::ids::{OrderId, Qty, ShardId, UnixMillis};
+use crate::persist::RecordHash;
 use crate::persist::mysql::read_back::Wanted;
 use crate::persist::mysql::rows::{OrderRow, SkuRow};
 use crate::persist::mysql::{Error, ReadBack, Target};
@@ -29,6 +30,12 @@ impl Rows {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.expect("the system gives what a runtime needs when the process starts");
         Self { runtime, read_back: ReadBack::new(target) }
+    }
+
+    /// Holds MySQL to having all of an activity: it may be behind, or have been set back.
+    pub fn must_have(&mut self, journal: Option<RecordHash>, lies: Lies) -> Result<(), Error> {
+        let Self { runtime, read_back } = self;
+        runtime.block_on(read_back.must_have(journal, lies.last))
     }
 
     /// Answers for one shard.

@@ -69,6 +69,14 @@ pub enum Error {
         /// The last event that was dropped.
         base: Seq,
     },
+    /// What is asked for has not come to MySQL, or is not there any more.
+    #[error("MySQL has this journal's events up to {cursor}, and what is asked for ends at event {wanted}")]
+    Lacks {
+        /// Where MySQL's cursor stands.
+        cursor: Seq,
+        /// The last event that is asked for.
+        wanted: Seq,
+    },
     /// Somebody else moved the cursor.
     #[error("MySQL's cursor was moved by another process since event {0}; its place is read again")]
     Moved(Seq),
@@ -156,7 +164,7 @@ impl Error {
             Self::Sql { source, .. } | Self::Migration(sqlx::migrate::MigrateError::Execute(source)) => {
                 !number(source).is_some_and(|number| STANDING.contains(&number))
             }
-            Self::Silent { .. } | Self::Moved(_) => true,
+            Self::Silent { .. } | Self::Moved(_) | Self::Lacks { .. } => true,
             _ => false,
         }
     }
