@@ -21,14 +21,13 @@ use tokio::sync::oneshot;
 use super::ask::{Answer, Asked, Question, Reason, Refused, SaleView, Unavailable};
 use super::door::Door;
 use super::shard::Shard;
-use super::shipped::Shipped;
 use super::turn::Turn;
 use crate::clock::Clock;
 use crate::domain::command::CancelOrder;
 use crate::domain::{Event, Part, Refusal, Sale, Sales, Unfit};
 use crate::ids::{ActivityId, Seq, ShardId, UnixMillis};
-use crate::persist::mysql::Target;
-use crate::persist::{self, Read, excerpt};
+use crate::persist::mysql::{self, Target};
+use crate::persist::{self, Read, excerpt, identity};
 
 use rows::Rows;
 
@@ -78,14 +77,9 @@ enum About {
 
 impl Archive {
     /// Opens an archive over a journal, and over MySQL for what the journal no longer has.
-    pub fn open(history: History, clock: Clock, mysql: Option<(Target, Shipped)>) -> Self {
+    pub fn open(history: History, clock: Clock, mysql: Option<Target>) -> Self {
         let (sender, inbox) = bounded(WAITING_MAX);
-        let desk = ReadingDesk {
-            history,
-            clock,
-            kept: VecDeque::new(),
-            rows: mysql.map(|(target, shipped)| Rows::new(target, shipped)),
-        };
+        let desk = ReadingDesk { history, clock, kept: VecDeque::new(), rows: mysql.map(Rows::new) };
         let thread = thread::Builder::new().name("archive".to_owned()).spawn(move || desk.serve(&inbox));
         drop(thread.expect("the system gives a thread when the process starts"));
         Self(sender)
@@ -222,13 +216,15 @@ impl ReadingDesk {
 
     /// The journal's generations that had the activity's first events were dropped.
     fn answer_from_rows(&mut self, request: Request, at_ms: UnixMillis) {
-        let Some(rows) = self.rows.as_mut().filter(|rows| rows.has(request.lies)) else {
+        let Some(rows) = self.rows.as_mut().filter(|rows| rows.is_worth_asking()) else {
             return request.refuse(Unavailable::RowsAway);
         };
-        let answered = match &request.about {
+        let known = identity(&*self.history).map_err(mysql::Error::from);
+        let has_all = known.and_then(|journal| rows.must_have(journal, request.lies));
+        let answered = has_all.and_then(|()| match &request.about {
             About::Shard(shard, question) => rows.answer(request.lies, *shard, question.clone(), at_ms),
             About::Sale => rows.sale(request.lies, at_ms),
-        };
+        });
         match answered {
             Ok(answer) => drop(request.reply.send(answer)),
             Err(error) => {

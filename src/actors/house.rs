@@ -108,8 +108,8 @@ impl House {
     #[must_use]
     pub fn open(settings: Settings, mut recovered: Sales) -> Self {
         let Settings { journal, clock, readiness, history, mysql, catalog, mailbox, arbiters } = settings;
-        let shipped = mysql.as_ref().map(|(_, shipped)| shipped.clone());
-        let archive = Archive::open(history, clock.clone(), mysql);
+        let (target, shipped) = mysql.unzip();
+        let archive = Archive::open(history, clock.clone(), target);
         let shipping = shipped.clone().map(|shipped| (shipped, journal.clone()));
         let router = Router::new(archive, clock.clone(), readiness.clone(), shipping);
         let arbiters: Vec<Arbiter> = (0..=arbiters.max(1)).map(|_| Arbiter::new()).collect();

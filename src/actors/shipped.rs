@@ -22,6 +22,8 @@ struct Inner {
     forbidden: AtomicBool,
     /// At least up to here MySQL has the journal.
     seq: AtomicU64,
+    /// Up to where MySQL itself said that it has the journal, as long as it answers; 0 where it does not.
+    confirmed: AtomicU64,
     /// When the oldest event happened that waits; 0 where none does.
     waiting_since_ms: AtomicU64,
     /// Events a second, over the last seconds in which something was shipped.
@@ -54,6 +56,7 @@ impl Shipped {
             connected: AtomicBool::new(false),
             forbidden: AtomicBool::new(false),
             seq: AtomicU64::new(seq.0),
+            confirmed: AtomicU64::new(0),
             waiting_since_ms: AtomicU64::new(0),
             rate: AtomicU64::new(0),
             orders: DashMap::new(),
@@ -83,6 +86,13 @@ impl Shipped {
     #[must_use]
     pub fn seq(&self) -> Seq {
         Seq(self.0.seq.load(Ordering::Relaxed))
+    }
+
+    /// Up to where MySQL has the journal by its own word, given to this process in the session that goes on. `None` before
+    /// there is one and from when it is lost: whoever drops what MySQL has must know that it still has it.
+    #[must_use]
+    pub fn confirmed(&self) -> Option<Seq> {
+        Some(self.0.confirmed.load(Ordering::Relaxed)).filter(|seq| *seq > 0).map(Seq)
     }
 
     /// How far MySQL is behind.
@@ -121,8 +131,15 @@ impl Shipped {
         self.0.forbidden.store(forbidden, Ordering::Relaxed);
     }
 
-    pub(super) fn set_seq(&self, seq: Seq) {
+    /// MySQL said that it has the journal up to there.
+    pub(super) fn confirm(&self, seq: Seq) {
         self.0.seq.store(seq.0, Ordering::Relaxed);
+        self.0.confirmed.store(seq.0, Ordering::Relaxed);
+    }
+
+    /// The session with MySQL is over, and with it what it said.
+    pub(super) fn doubt(&self) {
+        self.0.confirmed.store(0, Ordering::Relaxed);
     }
 
     pub(super) fn set_waiting_since(&self, at_ms: Option<UnixMillis>) {

@@ -156,7 +156,9 @@ impl Work {
         let mut backoff = BACKOFF_FIRST;
         loop {
             self.told_well = false;
-            let Err(error) = self.session().await else { return };
+            let ended = self.session().await;
+            self.shipper.shipped.doubt();
+            let Err(error) = ended else { return };
             if self.is_stopping() || matches!(error, Error::Journal(persist::Error::Closed)) {
                 return;
             }
@@ -186,7 +188,7 @@ impl Work {
         let shipped = self.shipper.shipped.clone();
         shipped.forget_orders();
         session.orders_shipped().for_each(|(shard, newest)| shipped.set_orders(shard, newest));
-        shipped.set_seq(session.cursor().seq);
+        shipped.confirm(session.cursor().seq);
         shipped.set_connected(true);
         shipped.set_forbidden(false);
         loop {
@@ -210,7 +212,7 @@ impl Work {
             };
             let shards = session.ship(journal_id, &entries, tail, self.shipper.clock.now_ms()).await?;
             shards.into_iter().for_each(|(shard, newest)| shipped.set_orders(shard, newest));
-            shipped.set_seq(tail.seq);
+            shipped.confirm(tail.seq);
             self.tell_well(&session);
             let took = begun.elapsed();
             shipped.set_rate(self.pace.shipped(entries.len(), took));

@@ -14,7 +14,7 @@ use crate::domain::event::{Author, Change, StockChange, Switch};
 use crate::domain::slots::Slots;
 use crate::domain::{Definition, Entry, Event};
 use crate::ids::{ActivityId, OrderId, Seq, ShardId, SkuId, SkuIndex, UnixMillis};
-use crate::persist::{self, DataDirLock, Tail};
+use crate::persist::{self, DataDirLock, Read, Tail};
 
 /// Which events to print.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +60,12 @@ pub fn print(data_dir: &Path, range: Range, out: &mut impl Write) -> anyhow::Res
     let copy = persist::open_copy_read_only(data_dir)?;
     let mut names = Names::default();
     let mut written = Ok(());
-    persist::replay(&copy, Tail::START, Seq(u64::MAX), |seq, entry| {
+    let base = copy.base()?.tail;
+    if range.from <= base.seq && base != Tail::START {
+        // Who gave no `--from` asks from the first event on, and is told as well.
+        eprintln!("doorbuster: journal: it begins after event {}; what came before was dropped", base.seq);
+    }
+    persist::replay(&copy, base, Seq(u64::MAX), |seq, entry| {
         names.learn(&entry);
         let wanted = (range.from..=range.to).contains(&seq)
             && range.activity.is_none_or(|activity| names.activity(entry.shard) == Some(activity));

@@ -5,6 +5,7 @@ pub mod check;
 pub mod demo;
 pub mod exit;
 pub mod journal;
+mod keeper;
 pub mod process;
 pub mod reship;
 mod scene;

@@ -59,6 +59,9 @@ pub enum Error {
     /// The journal is whole and holds an event that cannot be.
     #[error("{0}")]
     Unfit(#[from] Unfit),
+    /// The journal's beginning was dropped, and nothing stands for it.
+    #[error("{0}")]
+    NoCheckpoint(checkpoint::Failed),
 }
 
 /// Listeners that answer `recovering`, before there are actors.
@@ -75,6 +78,8 @@ pub struct Process {
     pub house: House,
     /// The process clock.
     pub clock: Clock,
+    /// What is known of MySQL, where orders are shipped there.
+    pub shipped: Option<Shipped>,
     writer: Writer<Ack>,
     shipping: Option<Shipping>,
 }
@@ -104,6 +109,7 @@ pub fn recover_from<R: persist::Read + ?Sized>(data_dir: &Path, journal: &R) -> 
     let recovered = checkpoint::recover(&Store::of(data_dir), journal).map_err(|failed| match failed {
         checkpoint::Failed::Journal(error) => Error::Journal(error),
         checkpoint::Failed::Unfit(unfit) => Error::Unfit(unfit),
+        failed @ checkpoint::Failed::NoCheckpoint { .. } => Error::NoCheckpoint(failed),
     })?;
     for passed_over in &recovered.passed_over {
         tracing::warn!("{passed_over}; an older state and more of the journal do instead");
@@ -231,7 +237,7 @@ impl Process {
         apply_catalog(&house.desk, &state.readiness).await;
         house.settle().await;
 
-        let shipping = mysql.zip(shipped).map(|(mysql, shipped)| {
+        let shipping = mysql.zip(shipped.clone()).map(|(mysql, shipped)| {
             let (target, note, readiness, clock) = (mysql.target, mysql.note, state.readiness.clone(), clock.clone());
             let handle = writer.handle();
             let durable = Arc::new(move || handle.durable_seq());
@@ -253,7 +259,7 @@ impl Process {
         });
         tend(config, state.clone(), clock.clone());
         retire(house.desk.clone(), config.journal.retain_ended_s.saturating_mul(1_000));
-        Ok(Self { house, clock, writer, shipping })
+        Ok(Self { house, clock, shipped, writer, shipping })
     }
 
     /// Stops the actors, makes everything durable, and closes the journal. The listeners have stopped before.

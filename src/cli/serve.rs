@@ -8,12 +8,14 @@ use std::time::Duration;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::exit;
+use super::keeper::{Keeper, Keeping};
 use super::process::{self, Error, Front, Process};
 use super::signals::Signals;
 use crate::actors::Readiness;
 use crate::clock::Clock;
 use crate::config::{self, Config, LogFormat};
 use crate::ids::UnixMillis;
+use crate::persist::checkpoint::Store;
 use crate::persist::{self, DataDirLock, Generations, Journal, JournalReader, Tail};
 use crate::telemetry::log_to_stderr;
 
@@ -50,7 +52,9 @@ pub fn run(config_file: &Path) -> u8 {
         Err(Error::Journal(error) | Error::Mysql(persist::mysql::Error::Journal(error))) if !error.is_damage() => {
             told(&error, exit::CANNOT)
         }
-        Err(error @ (Error::Journal(_) | Error::Unfit(_) | Error::Mysql(_))) => told(&error, exit::DAMAGED),
+        Err(error @ (Error::Journal(_) | Error::Unfit(_) | Error::NoCheckpoint(_) | Error::Mysql(_))) => {
+            told(&error, exit::DAMAGED)
+        }
         Err(error @ Error::Close(_)) => told(&error, exit::JOURNAL_FAULT),
     }
 }
@@ -119,7 +123,15 @@ async fn serve(config: &Config, started: UnixMillis) -> Result<(), Error> {
         // Closed: the process is stopping.
         Ok(_) | Err(_) => Tail::START,
     };
-    let checkpointer = process::make_checkpoints(config, reader, newest, may_fold_to)?;
+    let checkpointer = process::make_checkpoints(config, reader.clone(), newest, may_fold_to)?;
+    let keeping = process.shipped.clone().map(|shipped| Keeping {
+        store: Store::of(&config.data_dir),
+        journal: reader,
+        shipped,
+        clock: process.clock.clone(),
+        keep_days: config.journal.keep_generations_days,
+    });
+    let keeper = keeping.map(Keeper::start).transpose()?;
 
     let asked_politely = tokio::select! {
         asked_politely = signals.next() => asked_politely,
@@ -137,7 +149,8 @@ async fn serve(config: &Config, started: UnixMillis) -> Result<(), Error> {
     drain.stop().await;
     // They have ended because they were told to; what they would say is said already.
     let _ended = listeners.await;
-    // It reads the journal, which is closed next.
+    // They read the journal, which is closed next.
+    keeper.into_iter().for_each(Keeper::stop);
     checkpointer.stop();
     let tail = process.close().map_err(Error::Close)?;
     tracing::info!(events = %tail.seq, "stopped; everything is durable");

@@ -33,7 +33,9 @@ impl Mysql {
     #[must_use]
     pub fn shipped<R: Read>(&self, journal: &R) -> Shipped {
         let noted = self.note.last().filter(|noted| has(journal, *noted).is_ok());
-        Shipped::new(self.backlog_events_max, noted.map_or(Seq(0), |noted| noted.seq))
+        // What was dropped MySQL had.
+        let base = journal.base().map_or(Seq(0), |base| base.tail.seq);
+        Shipped::new(self.backlog_events_max, noted.map_or(base, |noted| noted.seq))
     }
 
     /// Holds the journal to MySQL's cursor (J3): a journal that does not have what MySQL has would sell it again.
@@ -48,7 +50,11 @@ impl Mysql {
         };
         match tokio::time::timeout(ANSWER_WAIT, asked).await {
             Ok(Ok(cursor)) => match of_journal(cursor, identity(journal)?)? {
-                Some(cursor) => has(journal, cursor).map_err(|error| Error::behind(cursor, error)),
+                Some(cursor) => match has(journal, cursor) {
+                    // Of MySQL it is that something is gone: nothing is sold again, and the shipper tells what helps.
+                    Err(crate::persist::Error::Dropped { .. }) => Ok(()),
+                    had => had.map_err(|error| Error::behind(cursor, error)),
+                },
                 None => Ok(()),
             },
             // Nothing has been shipped there yet, or it is away: the shipper tells more.

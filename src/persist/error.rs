@@ -44,6 +44,15 @@ pub enum Error {
         /// The last event that was dropped.
         base: Seq,
     },
+    /// The note of where the journal begins is not what was written, so nothing tells what was dropped on purpose.
+    #[error(
+        "{} is damaged: it says where the journal begins, after generations were dropped. Restore it from a backup made \
+         since the last of them went; then start again", path.display()
+    )]
+    BaseLost {
+        /// The note.
+        path: PathBuf,
+    },
     /// The journal's records are sound, but they are not those that were acknowledged (J3).
     #[error("the journal's record that ends at event {witness} is not the one that was durable then")]
     Forked {
@@ -71,7 +80,8 @@ pub enum Error {
     /// A generation between others, or after a sealed one, is not there in any form (J1).
     #[error(
         "generation {generation} of the journal in {} is missing: there is neither gen-{generation:08}.log nor \
-         gen-{generation:08}. Put it back from where it was moved to, or from a backup; then start again",
+         gen-{generation:08}. Put it back from where it was moved to, or from a backup; or, where older generations were \
+         dropped, the file `base` that says so; then start again",
         journal.display()
     )]
     GenerationAbsent {
@@ -192,6 +202,7 @@ impl Error {
             | Self::TailLost { .. }
             | Self::Forked { .. }
             | Self::WitnessLost { .. }
+            | Self::BaseLost { .. }
             | Self::Sealed { .. }
             | Self::GenerationAbsent { .. }
             | Self::ForeignName { .. }

@@ -6,7 +6,7 @@
 use std::ops::ControlFlow;
 
 use super::error::Error;
-use super::frame::{Record, Tail};
+use super::frame::{Record, RecordHash, Tail};
 use crate::ids::Seq;
 
 /// A journal, held by its one writer.
@@ -47,6 +47,24 @@ pub trait Read {
     /// # Errors
     /// What `each` returns; [`Error::Engine`] where a record cannot be read; [`Error::Closed`] after a close.
     fn read(&self, from: Seq, each: &mut Each<'_>) -> Result<(), Error>;
+
+    /// Where it begins: after event 0, where nothing was dropped. Of what was dropped, [`Self::read`] gives
+    /// [`Error::Dropped`]; from the base's own event on, it begins with the first record there is.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] after a close.
+    fn base(&self) -> Result<Base, Error> {
+        Ok(Base::default())
+    }
+}
+
+/// Where a journal begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Base {
+    /// The tail that its first record follows; [`Tail::START`] where nothing was dropped.
+    pub tail: Tail,
+    /// The hash of its very first record, where that was dropped.
+    pub identity: Option<RecordHash>,
 }
 
 /// What is called for each raw record.

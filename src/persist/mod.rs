@@ -28,10 +28,11 @@ pub use encode::{Pushed, RecordBuilder};
 pub use error::{Error, Fault, SealFault};
 pub use frame::{FRAME_BYTES, RECORD_BYTES_MAX, Record, RecordHash, Tail, VERSION};
 pub use handle::{Acknowledge, Handle, Submission, WriterGone};
-pub use journal::{Journal, Read};
+pub use journal::{Base, Journal, Read};
 pub use lock::DataDirLock;
 pub use replay::{excerpt, first, identity, portion, replay, verify};
 pub use sled_journal::{
-    Generations, JournalCopy, JournalReader, SealTrouble, SledJournal, open, open_copy_read_only, unsealed_bytes,
+    Dropped, Generations, JournalCopy, JournalReader, SealTrouble, SledJournal, open, open_copy_read_only,
+    unsealed_bytes,
 };
 pub use writer::{DurableGroup, Observe, Options, Writer};

@@ -15,7 +15,8 @@ use crate::ids::Seq;
 /// not read, so that a journal being written can be read up to what is durable.
 ///
 /// # Errors
-/// [`Error::TailLost`] or [`Error::Forked`] where `after` is no tail that this journal had. [`Error::Damaged`] or
+/// [`Error::TailLost`] or [`Error::Forked`] where `after` is no tail that this journal had; [`Error::Dropped`] where it
+/// lies before its base, at which nothing is left to hold it against but the base itself. [`Error::Damaged`] or
 /// [`Error::Missing`] for the first record that does not hold, by its first event; the entries before it were handed
 /// over. Whether the tail is complete (J3) is for who opened the journal.
 pub fn replay<R: Read + ?Sized>(
@@ -59,17 +60,21 @@ pub fn portion<R: Read + ?Sized>(
     Ok((entries, tail))
 }
 
-/// What a journal is known by: its first record's hash. `None` while it is empty.
+/// What a journal is known by: its very first record's hash, also where that was dropped. `None` while it is empty.
 ///
 /// # Errors
 /// [`Error::Damaged`] where that record does not hold; [`Error::Missing`] where another comes first.
 pub fn identity<R: Read + ?Sized>(journal: &R) -> Result<Option<RecordHash>, Error> {
     let mut identity = None;
-    walk(journal, Tail::START, Seq(u64::MAX), |record| {
+    let walked = walk(journal, Tail::START, Seq(u64::MAX), |record| {
         identity = Some(record.tail().hash);
         Ok(ControlFlow::Break(()))
-    })?;
-    Ok(identity)
+    });
+    match walked {
+        // The record is gone; what it was is noted.
+        Err(Error::Dropped { .. }) => Ok(journal.base()?.identity),
+        walked => walked.map(|_| identity),
+    }
 }
 
 /// The first event that a journal still has; `None` while it is empty. Nothing about it is checked.
@@ -90,7 +95,7 @@ pub fn first<R: Read + ?Sized>(journal: &R) -> Result<Option<Seq>, Error> {
 ///
 /// # Errors
 /// [`Error::Damaged`] or [`Error::Missing`] for the first record that does not hold; [`Error::TailLost`] where the journal
-/// ends before `until`.
+/// ends before `until`; [`Error::Dropped`] where it begins after `from`.
 pub fn excerpt<R: Read + ?Sized>(
     journal: &R,
     from: Seq,
@@ -98,7 +103,15 @@ pub fn excerpt<R: Read + ?Sized>(
     mut each: impl FnMut(Seq, &Entry),
 ) -> Result<(), Error> {
     let mut tail = None;
+    let base = journal.base()?.tail.seq;
+    if from <= base && base > Seq(0) {
+        return Err(Error::Dropped { from, base });
+    }
     journal.read(from, &mut |kept_as, bytes| {
+        // It was dropped up to there since the base was asked for.
+        if tail.is_none() && kept_as > from && kept_as.0 == journal.base()?.tail.seq.0 + 1 && kept_as > Seq(1) {
+            return Err(Error::Dropped { from, base: journal.base()?.tail.seq });
+        }
         if kept_as > until {
             return Ok(ControlFlow::Break(()));
         }
@@ -124,16 +137,17 @@ pub fn excerpt<R: Read + ?Sized>(
     }
 }
 
-/// Checks every record's frame, number and link from the beginning, and that each of `marks` is on the way: what was a
+/// Checks every record's frame, number and link from the base on, and that each of `marks` is on the way: what was a
 /// durable tail once still is one (J3). Entries are not decoded; a replay does that. Returns the tail.
 ///
 /// # Errors
 /// As [`replay`]; [`Error::TailLost`] where the journal ends before a mark, [`Error::Forked`] where it passes one by.
 pub fn verify<R: Read + ?Sized>(journal: &R, marks: &[Tail]) -> Result<Tail, Error> {
     let mut unmet: Vec<Tail> = marks.iter().copied().filter(|mark| *mark != Tail::START).collect();
-    let tail = follow(journal, Tail::START, |record| {
+    let base = journal.base()?.tail;
+    let tail = walk(journal, base, Seq(u64::MAX), |record| {
         unmet.retain(|mark| *mark != record.tail());
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     })?;
     all_met(&unmet, &tail).map(|()| tail)
 }
@@ -174,10 +188,43 @@ fn walk<R: Read + ?Sized>(
     until: Seq,
     mut each: impl FnMut(&Record<'_>) -> Result<ControlFlow<()>, Error>,
 ) -> Result<Tail, Error> {
+    let mut base = journal.base()?.tail;
+    loop {
+        let mut begun = false;
+        let walked = walk_from(journal, base, after, until, |record| {
+            begun = true;
+            each(record)
+        });
+        // Generations were dropped just then, perhaps right up to `after`: it is told once more by the new base.
+        let moved = match &walked {
+            Err(error) if !begun && !matches!(error, Error::Closed) => journal.base()?.tail,
+            _ => return walked,
+        };
+        if moved == base {
+            return walked;
+        }
+        base = moved;
+    }
+}
+
+/// See [`walk`]; `base` is where the journal begins.
+fn walk_from<R: Read + ?Sized>(
+    journal: &R,
+    base: Tail,
+    after: Tail,
+    until: Seq,
+    mut each: impl FnMut(&Record<'_>) -> Result<ControlFlow<()>, Error>,
+) -> Result<Tail, Error> {
+    if after.seq < base.seq {
+        return Err(Error::Dropped { from: Seq(after.seq.0 + 1), base: base.seq });
+    }
+    if after.seq == base.seq && after != base {
+        return Err(Error::Forked { witness: after.seq });
+    }
     let mut tail = after;
     // The record that ends at `after` is read too: a cursor of another journal, or one beyond the end, is told apart
-    // from one that has nothing left to read.
-    let mut anchored = after == Tail::START;
+    // from one that has nothing left to read. Of the base there is only the note.
+    let mut anchored = after == base;
     journal.read(after.seq, &mut |kept_as, bytes| {
         if !anchored {
             anchored = true;

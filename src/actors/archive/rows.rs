@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 
 use super::Lies;
-use crate::actors::Shipped;
 use crate::actors::ask::{Answer, Page, Question, Reason, Refused, SaleView, ShardView};
 use crate::domain::command::PlaceOrder;
 use crate::domain::sale::SkuCount;
 use crate::domain::{OrderState, OrderView, Phase, Refusal};
 use crate::ids::{OrderId, Qty, ShardId, UnixMillis};
+use crate::persist::RecordHash;
 use crate::persist::mysql::read_back::Wanted;
 use crate::persist::mysql::rows::{OrderRow, SkuRow};
 use crate::persist::mysql::{Error, ReadBack, Target};
@@ -25,21 +25,27 @@ const AWAY_FOR: Duration = Duration::from_secs(2);
 pub(super) struct Rows {
     runtime: Runtime,
     read_back: ReadBack,
-    shipped: Shipped,
     /// Until then nothing is asked: MySQL was not there a moment ago, and everybody waits in one line.
     away_until: Option<Instant>,
 }
 
 impl Rows {
-    pub fn new(target: Target, shipped: Shipped) -> Self {
+    pub fn new(target: Target) -> Self {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.expect("the system gives what a runtime needs when the process starts");
-        Self { runtime, read_back: ReadBack::new(target), shipped, away_until: None }
+        Self { runtime, read_back: ReadBack::new(target), away_until: None }
     }
 
-    /// Whether MySQL has all of an activity, and is worth asking.
-    pub fn has(&self, lies: Lies) -> bool {
-        self.shipped.seq() >= lies.last && self.away_until.is_none_or(|until| Instant::now() >= until)
+    /// Whether MySQL was there a moment ago, or has not been asked for as long.
+    pub fn is_worth_asking(&self) -> bool {
+        self.away_until.is_none_or(|until| Instant::now() >= until)
+    }
+
+    /// Holds MySQL to having all of an activity: it may be behind, or have been set back.
+    pub fn must_have(&mut self, journal: Option<RecordHash>, lies: Lies) -> Result<(), Error> {
+        let Self { runtime, read_back, .. } = self;
+        let has = runtime.block_on(read_back.must_have(journal, lies.last));
+        self.seen(has)
     }
 
     /// Answers for one shard.

@@ -34,6 +34,29 @@ enum Ack {
     },
 }
 
+/// What is known of an order.
+pub enum Told {
+    /// It is there.
+    Order(OrderView),
+    /// It is not, and should be.
+    Absent,
+    /// Nobody can tell any more: it is of events that were dropped.
+    Unknown,
+}
+
+/// What knows of orders.
+pub trait Sought {
+    /// What is known of one.
+    fn order(&self, id: OrderId) -> Told;
+}
+
+impl Sought for Auditor {
+    fn order(&self, id: OrderId) -> Told {
+        let sale = id.shard().and_then(|shard| self.sale(shard));
+        sale.and_then(|sale| sale.order(id.sequence()?)).map_or(Told::Absent, Told::Order)
+    }
+}
+
 /// The log's lines, with their numbers.
 pub struct Acks(Vec<(usize, Ack)>);
 
@@ -54,14 +77,16 @@ impl Acks {
         Ok(Self(acks))
     }
 
-    /// Looks for every line in the journal: how many were looked at, and what is wrong.
-    pub fn look_for(&self, auditor: &Auditor) -> (u64, Vec<String>) {
-        let mut faults = Vec::new();
+    /// Looks for every line in the journal: how many were looked at, of how many nobody can tell, and what is wrong.
+    pub fn look_for(&self, sought: &impl Sought) -> (u64, u64, Vec<String>) {
+        let (mut faults, mut unknown) = (Vec::new(), 0);
         let mut placed: HashMap<&str, usize> = HashMap::new();
         let mut by_key: HashMap<(&str, &str, &str), &str> = HashMap::new();
         for (line, ack) in &self.0 {
-            if let Err(fault) = self.matches(ack, auditor) {
-                faults.push(format!("line {line}: {fault}"));
+            match self.matches(ack, sought) {
+                Ok(true) => {}
+                Ok(false) => unknown += 1,
+                Err(fault) => faults.push(format!("line {line}: {fault}")),
             }
             let Ack::Order { user_id, activity_id, order_id, key, replayed, .. } = ack else { continue };
             if let (false, Some(first)) = (replayed, placed.insert(order_id, *line).filter(|_| !replayed)) {
@@ -74,33 +99,37 @@ impl Acks {
                 faults.push(format!("line {line}: the key of order {order_id} stands for order {other} too"));
             }
         }
-        (self.0.len() as u64, faults)
+        (self.0.len() as u64 - unknown, unknown, faults)
     }
 
-    fn matches(&self, ack: &Ack, auditor: &Auditor) -> Result<(), String> {
+    /// Whether anybody can tell; an error where it is otherwise.
+    fn matches(&self, ack: &Ack, sought: &impl Sought) -> Result<bool, String> {
         match ack {
             Ack::Cancel { user_id, order_id } => {
-                let order = find(order_id, auditor)?;
+                let Some(order) = find(order_id, sought)? else { return Ok(false) };
                 let holds = order.user.to_string() == *user_id && order.state == OrderState::Cancelled;
-                holds.then_some(()).ok_or_else(|| format!("order {order_id} was cancelled by its user, but is not"))
+                holds.then_some(true).ok_or_else(|| format!("order {order_id} was cancelled by its user, but is not"))
             }
             Ack::Order { user_id, activity_id, order_id, sku_id, quantity, amount_cents, slots, .. } => {
-                let order = find(order_id, auditor)?;
+                let Some(order) = find(order_id, sought)? else { return Ok(false) };
                 let same = order.user.to_string() == *user_id
                     && order.activity_id.to_string() == *activity_id
                     && order.sku_id.as_str() == sku_id
                     && order.quantity.0 == *quantity
                     && order.amount_cents.0 == *amount_cents
                     && order.slots.iter().eq(slots.iter().copied());
-                same.then_some(()).ok_or_else(|| format!("order {order_id} stands otherwise in the journal: {order:?}"))
+                same.then_some(true)
+                    .ok_or_else(|| format!("order {order_id} stands otherwise in the journal: {order:?}"))
             }
         }
     }
 }
 
-fn find(order_id: &str, auditor: &Auditor) -> Result<OrderView, String> {
+fn find(order_id: &str, sought: &impl Sought) -> Result<Option<OrderView>, String> {
     let id: OrderId = order_id.parse().map_err(|error| format!("order id {order_id:?}: {error}"))?;
-    let sale = id.shard().and_then(|shard| auditor.sale(shard));
-    let order = sale.and_then(|sale| sale.order(id.sequence()?));
-    order.ok_or_else(|| format!("order {order_id} was acknowledged and is not in the journal"))
+    match sought.order(id) {
+        Told::Order(order) => Ok(Some(order)),
+        Told::Unknown => Ok(None),
+        Told::Absent => Err(format!("order {order_id} was acknowledged and is not in the journal")),
+    }
 }

@@ -55,6 +55,8 @@ pub struct Report {
     /// By the id's place in [`Id::ALL`]: a check costs no search, and there are several to each event.
     findings: [Finding; Id::ALL.len()],
     notes: Vec<(Id, String)>,
+    /// What could not be checked at all, or not of all, and why; the latest word on each.
+    left_out: Vec<(Id, String)>,
 }
 
 impl Report {
@@ -96,6 +98,18 @@ impl Report {
         if finding.examples.len() < EXAMPLES_MAX {
             finding.examples.push(fault);
         }
+    }
+
+    /// Says that an invariant could not be checked, or not in full.
+    pub fn leave_out(&mut self, id: Id, why: String) {
+        self.left_out.retain(|(known, _)| *known != id);
+        self.left_out.push((id, why));
+    }
+
+    /// Why an invariant could not be checked in full, if it could not.
+    #[must_use]
+    pub fn left_out(&self, id: Id) -> Option<&str> {
+        self.left_out.iter().find(|(known, _)| *known == id).map(|(_, why)| why.as_str())
     }
 
     /// Whether everything that was checked holds.

@@ -45,6 +45,14 @@ pub enum Error {
         /// The checkpoint's event.
         seq: Seq,
     },
+    /// The journal begins after the checkpoint.
+    #[error("it is at event {seq}, and the journal begins after event {base}: what came before was dropped")]
+    BeforeBase {
+        /// The checkpoint's event.
+        seq: Seq,
+        /// The last event that was dropped.
+        base: Seq,
+    },
     /// The journal has other events at the checkpoint's place.
     #[error("the journal's record that ends at event {seq} is another one: the checkpoint is of another journal")]
     Foreign {
@@ -86,7 +94,7 @@ impl Error {
     pub(super) fn is_of_checkpoint(&self) -> bool {
         match self {
             Self::Manifest { .. } | Self::Piece { .. } | Self::Image { .. } | Self::Ahead { .. } => true,
-            Self::Foreign { .. } | Self::Unfit(_) => true,
+            Self::Foreign { .. } | Self::BeforeBase { .. } | Self::Unfit(_) => true,
             Self::Persist(error) => matches!(error, persist::Error::Io { .. }),
             _ => false,
         }

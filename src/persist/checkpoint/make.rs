@@ -16,7 +16,7 @@ use crate::domain::image::{Encoder, Piece, StateHash};
 use crate::domain::{Entry, Sales};
 use crate::ids::{Seq, ShardId};
 use crate::persist::journal::Each;
-use crate::persist::{self, Read, Tail, free_bytes, replay, unsealed_bytes};
+use crate::persist::{self, Base, Read, Tail, free_bytes, replay, unsealed_bytes};
 
 /// A pause comes after so much work at the earliest: a sleep is never shorter than the timer's grain.
 const WORK_MIN: Duration = Duration::from_millis(1);
@@ -285,5 +285,9 @@ impl<R: Read> Read for Paced<'_, R> {
             Ok(()) => each(seq, bytes),
             Err(_) => Ok(ControlFlow::Break(())),
         })
+    }
+
+    fn base(&self) -> Result<Base, persist::Error> {
+        self.0.journal.base()
     }
 }

@@ -19,6 +19,7 @@
 //! Nothing here can fail the journal. Where there is no room, or anything else is wrong, the older checkpoint stands.
 
 mod checkpointer;
+mod covered;
 mod error;
 mod files;
 mod make;

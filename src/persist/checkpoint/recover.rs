@@ -49,9 +49,23 @@ pub enum Failed {
     /// It is whole and holds an event that cannot be.
     #[error(transparent)]
     Unfit(#[from] Unfit),
+    /// The journal's beginning was dropped, and no checkpoint that can be used stands for it.
+    #[error(
+        "the journal begins after event {base}, as older generations were dropped, and no checkpoint can be used that \
+         stands for what came before{}. Restore the data directory's `checkpoints` from a backup; or the dropped \
+         generations, with the file `base` of that time beside them (none, where generation 1 is among them); then start \
+         again", passed_over.iter().map(|passed_over| format!("; {passed_over}")).collect::<String>()
+    )]
+    NoCheckpoint {
+        /// The last event that was dropped.
+        base: Seq,
+        /// Those that are there, the newest first.
+        passed_over: Vec<PassedOver>,
+    },
 }
 
-/// Folds the journal from the newest checkpoint on that holds and is of this journal; from the beginning where none is.
+/// Folds the journal from the newest checkpoint on that holds and is of this journal; where none is, from the beginning,
+/// if that is still there.
 /// Reads only. That the journal itself is whole is for who opened it.
 ///
 /// # Errors
@@ -68,6 +82,10 @@ pub fn recover<R: Read + ?Sized>(store: &Store, journal: &R) -> Result<Recovered
             Ok((from, tail, sales)) => return Ok(Recovered { sales, from, tail, passed_over }),
             Err(why) => passed_over.push(PassedOver { seq, why }),
         }
+    }
+    match journal.base()?.tail.seq {
+        Seq(0) => {}
+        base => return Err(Failed::NoCheckpoint { base, passed_over }),
     }
     let (tail, sales) = fold(journal, Tail::START, Sales::default())?;
     Ok(Recovered { sales, from: Tail::START, tail, passed_over })
@@ -120,6 +138,7 @@ pub(super) fn check_place<R: Read + ?Sized>(
         Ok(_) => Ok(Ok(())),
         Err(persist::Error::TailLost { .. }) => Ok(Err(Error::Ahead { seq })),
         Err(persist::Error::Forked { .. }) => Ok(Err(Error::Foreign { seq })),
+        Err(persist::Error::Dropped { base, .. }) => Ok(Err(Error::BeforeBase { seq, base })),
         Err(error) => Err(error),
     }
 }

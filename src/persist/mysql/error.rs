@@ -65,6 +65,27 @@ pub enum Error {
         /// What the journal says of it.
         source: persist::Error,
     },
+    /// MySQL lacks events that the journal no longer has.
+    #[error(
+        "MySQL has this journal's events up to {cursor} only, and the journal begins after event {base}: what lies between \
+         was dropped when MySQL had it, so MySQL was set back since. Nothing can be shipped. Restore a newer backup of \
+         MySQL, one that has event {base}; or, of the data directory, the dropped generations with the file `base` of that \
+         time. `doorbuster reship` cannot help: the journal no longer begins at event 1"
+    )]
+    BeforeBase {
+        /// Where MySQL's cursor stands.
+        cursor: Seq,
+        /// The last event that was dropped.
+        base: Seq,
+    },
+    /// What is asked for has not come to MySQL, or is not there any more.
+    #[error("MySQL has this journal's events up to {cursor}, and what is asked for ends at event {wanted}")]
+    Lacks {
+        /// Where MySQL's cursor stands.
+        cursor: Seq,
+        /// The last event that is asked for.
+        wanted: Seq,
+    },
     /// Somebody else moved the cursor.
     #[error("MySQL's cursor was moved by another process since event {0}; its place is read again")]
     Moved(Seq),
@@ -131,6 +152,7 @@ impl Error {
             persist::Error::TailLost { .. } | persist::Error::Forked { .. } => {
                 Self::Behind { cursor: cursor.seq, source }
             }
+            persist::Error::Dropped { base, .. } => Self::BeforeBase { cursor: cursor.seq, base },
             source => Self::Journal(source),
         }
     }
@@ -162,7 +184,7 @@ impl Error {
             Self::Sql { source, .. } | Self::Migration(sqlx::migrate::MigrateError::Execute(source)) => {
                 !number(source).is_some_and(|number| STANDING.contains(&number))
             }
-            Self::Silent { .. } | Self::Moved(_) | Self::Migrating => true,
+            Self::Silent { .. } | Self::Moved(_) | Self::Migrating | Self::Lacks { .. } => true,
             _ => false,
         }
     }

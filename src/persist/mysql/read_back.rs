@@ -10,11 +10,13 @@ use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Row, query};
 
 use super::connect::{Target, in_time};
+use super::cursor;
 use super::error::Error;
 use super::rows::{OrderRow, ShardRow, SkuRow};
 use super::session::{self, unreadable};
 use crate::domain::{Definition, OrderState};
 use crate::ids::{ActivityId, Cents, KeyDigest, OrderId, Seq, ShardId, UnixMillis, UserId};
+use crate::persist::{RecordHash, Tail};
 
 /// How long one question may take.
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
@@ -69,6 +71,16 @@ impl ReadBack {
     #[must_use]
     pub fn new(target: Target) -> Self {
         Self { target, connection: None }
+    }
+
+    /// Holds MySQL to having the journal `journal` up to event `wanted`: else what it says may be true no longer.
+    ///
+    /// # Errors
+    /// [`Error::Lacks`], [`Error::OtherJournal`]; where MySQL cannot tell.
+    pub async fn must_have(&mut self, journal: Option<RecordHash>, wanted: Seq) -> Result<(), Error> {
+        let cursor = self.ask(async |connection| cursor::read(connection, false).await).await?;
+        let cursor = session::of_journal(cursor, journal)?.unwrap_or(Tail::START).seq;
+        if cursor >= wanted { Ok(()) } else { Err(Error::Lacks { cursor, wanted }) }
     }
 
     /// One order.

@@ -8,14 +8,18 @@
 //!  gen 1: sealed ── gen 2: sled, being sealed ── gen 3: sled, live
 //!                   ▲ exchanged for its file: the reader goes on there, after the record it had
 //! ```
+//!
+//! The first ones go when they are dropped: a reader that comes to one of these is told so.
 
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
+use super::base::Beginning;
 use super::engine::EngineReader;
+use super::layout::Layout;
 use super::sealed::{Sealed, Walked};
 use crate::ids::Seq;
-use crate::persist::journal::{Each, Read};
+use crate::persist::journal::{Base, Each, Read};
 use crate::persist::{Error, Tail};
 
 /// A place in a journal to read from.
@@ -53,10 +57,16 @@ pub struct SealTrouble {
 
 /// See the file's head.
 #[derive(Debug)]
-pub(super) struct Chain(RwLock<State>);
+pub(super) struct Chain {
+    layout: Layout,
+    state: RwLock<State>,
+    /// Held while generations are dropped.
+    dropping: Mutex<()>,
+}
 
 #[derive(Debug)]
 struct State {
+    beginning: Beginning,
     /// Ascending by number, without a gap; the last one is live.
     generations: Vec<Generation>,
     /// The end of the last sealed generation.
@@ -66,13 +76,14 @@ struct State {
 
 impl Chain {
     /// A chain of these, which are in order, and of which those that are sealed come first.
-    pub(super) fn of(generations: Vec<Generation>) -> Self {
+    pub(super) fn of(layout: Layout, beginning: Beginning, generations: Vec<Generation>) -> Self {
         let ends = generations.iter().filter_map(|generation| match &generation.form {
             Form::Sealed(sealed) => Some(sealed.end()),
             Form::InSled(_) => None,
         });
-        let sealed = ends.fold(Tail::START, |_, end| end);
-        Self(RwLock::new(State { generations, sealed, trouble: None }))
+        let sealed = ends.fold(beginning.base.tail, |_, end| end);
+        let state = RwLock::new(State { beginning, generations, sealed, trouble: None });
+        Self { layout, state, dropping: Mutex::new(()) }
     }
 
     /// Adds a fresh generation: the one before it is full.
@@ -100,6 +111,42 @@ impl Chain {
         self.write().trouble = trouble;
     }
 
+    pub(super) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    pub(super) fn beginning(&self) -> Beginning {
+        self.read().beginning
+    }
+
+    /// The sealed generations by their numbers, the oldest first, and where they end.
+    pub(super) fn sealed_ends(&self) -> Vec<(u32, Tail)> {
+        let state = self.read();
+        let sealed = state.generations.iter().map_while(|generation| match &generation.form {
+            Form::Sealed(sealed) => Some((generation.number, sealed.end())),
+            Form::InSled(_) => None,
+        });
+        sealed.collect()
+    }
+
+    /// Only who has this may drop generations.
+    pub(super) fn lock_drops(&self) -> MutexGuard<'_, ()> {
+        self.dropping.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The generations before the new beginning are there no more.
+    pub(super) fn begin_at(&self, beginning: Beginning) {
+        let mut state = self.write();
+        state.beginning = beginning;
+        state.generations.retain(|generation| generation.number >= beginning.first);
+    }
+
+    /// What to say to who asks for a record at `from`, where that was dropped.
+    fn dropped(&self, from: Seq) -> Option<Error> {
+        let base = self.read().beginning.base.tail.seq;
+        (from < base).then_some(Error::Dropped { from, base })
+    }
+
     /// The number of the generation that holds `seq`, or would; and of the first one.
     fn holding(&self, seq: Seq) -> (u32, u32) {
         let state = self.read();
@@ -108,21 +155,22 @@ impl Chain {
         (number(after.saturating_sub(1)), number(0))
     }
 
-    /// The generation as it is now, and whether it is the last.
-    fn look_up(&self, number: u32) -> (Form, bool) {
+    /// The generation as it is now, and whether it is the last; `None` where it was dropped.
+    fn look_up(&self, number: u32) -> Option<(Form, bool)> {
         let state = self.read();
         let index = state.generations.iter().position(|generation| generation.number == number);
-        let index = index.expect("generations are added, and none is taken away");
-        (state.generations[index].form.clone(), index + 1 == state.generations.len())
+        let is_added = number >= state.beginning.first;
+        assert!(index.is_some() || !is_added, "of generations that were added only the first are taken away");
+        index.map(|index| (state.generations[index].form.clone(), index + 1 == state.generations.len()))
     }
 
     // Nothing that holds the lock can panic half way.
     fn read(&self) -> RwLockReadGuard<'_, State> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, State> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -152,25 +200,50 @@ impl JournalReader {
         self.chain().map(|chain| chain.trouble())
     }
 
-    fn chain(&self) -> Result<Arc<Chain>, Error> {
+    pub(super) fn chain(&self) -> Result<Arc<Chain>, Error> {
         self.chain.upgrade().ok_or(Error::Closed)
     }
 }
 
+impl JournalReader {
+    /// What to say to who has come to a generation that was dropped.
+    fn dropped_at(&self, at: At) -> Result<Error, Error> {
+        let (At::Holding(from) | At::After(from)) = at;
+        Ok(Error::Dropped { from, base: self.chain()?.beginning().base.tail.seq })
+    }
+}
+
 impl Read for JournalReader {
+    fn base(&self) -> Result<Base, Error> {
+        Ok(self.chain()?.beginning().base)
+    }
+
     fn read(&self, from: Seq, each: &mut Each<'_>) -> Result<(), Error> {
         let mut at = At::Holding(from);
-        let (mut number, first) = self.chain()?.holding(from);
+        let chain = self.chain()?;
+        if let Some(dropped) = chain.dropped(from) {
+            return Err(dropped);
+        }
+        let (mut number, first) = chain.holding(from);
+        // Held no longer than it takes: who holds it keeps the journal from being closed.
+        drop(chain);
         let mut closed = None;
         loop {
             // Whether it is the last is asked before it is read: what was the last may get records and then a successor,
             // and only what is read after it has one is all of it.
-            let (form, is_last) = self.chain()?.look_up(number);
+            let Some((form, is_last)) = self.chain()?.look_up(number) else {
+                return Err(self.dropped_at(at)?);
+            };
             let engine = match form {
-                Form::Sealed(sealed) => match sealed.walk(at, each)? {
-                    Walked::Broken => return Ok(()),
-                    Walked::ToTheEnd if is_last => return Ok(()),
-                    Walked::ToTheEnd => {
+                Form::Sealed(sealed) => match sealed.walk(at, each) {
+                    Ok(Walked::Broken) => return Ok(()),
+                    Ok(Walked::ToTheEnd) if is_last => return Ok(()),
+                    // Its file went between the look-up and the opening.
+                    Err(Error::Io { .. }) if self.chain()?.look_up(number).is_none() => {
+                        return Err(self.dropped_at(at)?);
+                    }
+                    Err(error) => return Err(error),
+                    Ok(Walked::ToTheEnd) => {
                         at = At::After(sealed.end().seq);
                         number += 1;
                         continue;

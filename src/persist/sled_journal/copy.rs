@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
+use super::base::Beginning;
 use super::chain::{Chain, JournalReader};
 use super::chain_of;
 use super::clean::CleanMark;
@@ -16,7 +17,7 @@ use super::recover::{marks_after, open_sealed};
 use super::sealed::Sealed;
 use super::witness::Witness;
 use crate::ids::Seq;
-use crate::persist::journal::{Each, Read};
+use crate::persist::journal::{Base, Each, Read};
 use crate::persist::{Error, Tail};
 
 /// A journal as it was found, checked as a start would. What was copied of it goes when it is dropped.
@@ -38,8 +39,9 @@ pub struct JournalCopy {
 /// [`Error::NoJournal`], and as [`super::open`] for what does not add up.
 pub fn open_copy_read_only(data_dir: &Path) -> Result<JournalCopy, Error> {
     let layout = Layout::of(data_dir);
-    let found = Found::list(&layout)?;
-    found.check(&layout)?;
+    let beginning = Beginning::read(&layout)?;
+    let found = Found::list(&layout, &beginning)?;
+    found.check(&layout, &beginning)?;
     if found.is_empty() {
         return Err(Error::NoJournal { path: layout.journal });
     }
@@ -48,9 +50,10 @@ pub fn open_copy_read_only(data_dir: &Path) -> Result<JournalCopy, Error> {
         Err(Error::WitnessLost { .. }) if mark.is_some() => None,
         read => read?,
     };
-    let sealed = open_sealed(&layout, &found.sealed())?;
-    let base = sealed.last().map_or(Tail::START, Sealed::end);
-    let marks = marks_after(&sealed, witnessed.into_iter().chain(mark).collect())?;
+    let begin = beginning.base.tail;
+    let sealed = open_sealed(&layout, begin, &found.sealed())?;
+    let base = sealed.last().map_or(begin, Sealed::end);
+    let marks = marks_after(begin, &sealed, witnessed.into_iter().chain(mark).collect())?;
     let dir = temporary_dir(data_dir)?;
     let copies: Vec<(u32, PathBuf)> =
         found.unsealed().into_iter().map(|number| (number, dir.path().join(generation_name(number)))).collect();
@@ -71,7 +74,7 @@ pub fn open_copy_read_only(data_dir: &Path) -> Result<JournalCopy, Error> {
         }
     };
     let tail = opened.last().map_or(base, |opened| opened.end);
-    Ok(JournalCopy { chain: Arc::new(chain_of(sealed, &opened)), _opened: opened, tail, _dir: dir })
+    Ok(JournalCopy { chain: Arc::new(chain_of(&layout, beginning, sealed, &opened)), _opened: opened, tail, _dir: dir })
 }
 
 impl JournalCopy {
@@ -85,6 +88,10 @@ impl JournalCopy {
 impl Read for JournalCopy {
     fn read(&self, from: Seq, each: &mut Each<'_>) -> Result<(), Error> {
         JournalReader { chain: Arc::downgrade(&self.chain) }.read(from, each)
+    }
+
+    fn base(&self) -> Result<Base, Error> {
+        Ok(self.chain.beginning().base)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What lies in a journal's directory: which generations, in which form, and whether that can be a journal at all.
 //!
-//! Numbers are dense from 1. Sealed ones come first, then those that are still in sled, of which there is always one:
+//! Numbers are dense from 1, or from where the note of the base says. Sealed ones come first, then those that are still in sled, of which there is always one:
 //! a generation is sealed only when the next one stands. Whatever breaks that is refused by name, as no crash leaves it.
 
 use std::collections::BTreeSet;
@@ -8,6 +8,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::base::Beginning;
 use super::layout::{Layout, children, generation_name};
 use crate::persist::{Error, SealFault};
 
@@ -20,16 +21,18 @@ pub(super) struct Found {
     aside: BTreeSet<u32>,
     /// What has a name like a generation's, and is none.
     foreign: Vec<PathBuf>,
+    /// Sealed files of before the journal's beginning: dropped, and not removed yet.
+    pub dropped: Vec<PathBuf>,
     /// What was in the making or going when a process ended.
     pub leftovers: Vec<PathBuf>,
 }
 
 impl Found {
-    /// Lists the directory; changes nothing.
+    /// Lists the directory of a journal with that beginning; changes nothing.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub(super) fn list(layout: &Layout) -> Result<Self, Error> {
+    pub(super) fn list(layout: &Layout, beginning: &Beginning) -> Result<Self, Error> {
         let mut found = Self::default();
         if !layout.journal.is_dir() {
             return Ok(found);
@@ -47,7 +50,11 @@ impl Found {
                 if is_aside { &mut found.aside } else { &mut found.in_sled }.insert(number);
             } else if let Some(number) = rest.strip_suffix(".log").and_then(number_of).filter(|_| !is_aside && !is_dir)
             {
-                found.sealed.insert(number);
+                if number < beginning.first {
+                    found.dropped.push(path);
+                } else {
+                    found.sealed.insert(number);
+                }
             } else {
                 found.foreign.push(path);
             }
@@ -88,14 +95,21 @@ impl Found {
     /// Holds what is there to what can be.
     ///
     /// # Errors
-    /// [`Error::ForeignName`], [`Error::GenerationAbsent`], [`Error::Sealed`] for one that is sealed too early.
-    pub(super) fn check(&self, layout: &Layout) -> Result<(), Error> {
+    /// [`Error::ForeignName`], also for one in sled from before the beginning: only what is sealed is dropped.
+    /// [`Error::GenerationAbsent`], [`Error::Sealed`] for one that is sealed too early.
+    pub(super) fn check(&self, layout: &Layout, beginning: &Beginning) -> Result<(), Error> {
         if let Some(path) = self.foreign.first() {
             return Err(Error::ForeignName { path: path.clone() });
         }
         let unsealed = self.unsealed();
         let there: BTreeSet<u32> = self.sealed.iter().chain(&unsealed).copied().collect();
-        for (number, expected) in there.iter().copied().zip(1..) {
+        if there.is_empty() && beginning.first > 1 {
+            return Err(absent(layout, beginning.first));
+        }
+        if let Some(number) = there.first().filter(|number| **number < beginning.first) {
+            return Err(Error::ForeignName { path: layout.generation(*number) });
+        }
+        for (number, expected) in there.iter().copied().zip(beginning.first..) {
             if number != expected {
                 return Err(absent(layout, expected));
             }
@@ -126,7 +140,8 @@ fn number_of(name: &str) -> Option<u32> {
 /// Where they cannot be listed.
 pub fn unsealed_bytes(data_dir: &Path) -> io::Result<u64> {
     let layout = Layout::of(data_dir);
-    let found = Found::list(&layout).map_err(io::Error::other)?;
+    // What is not sealed is none of what was dropped.
+    let found = Found::list(&layout, &Beginning::default()).map_err(io::Error::other)?;
     found.unsealed().into_iter().map(|number| tree_bytes(&layout.generation(number))).sum()
 }
 

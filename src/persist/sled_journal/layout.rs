@@ -5,6 +5,7 @@
 //!    gen-00000001.log             a sealed generation: one file, never written again
 //!    gen-00000002/                a generation in sled: full and not sealed yet
 //!    gen-00000003/                the last one: the live generation, or the next one, made ahead and empty
+//!    base                         where it begins, once the first generations were dropped
 //!    witness                      the last durable tail, kept outside sled
 //!    clean                        the mark of a clean stop; gone while the journal is open
 //!    aside-gen-00000003/          a generation as an unclean stop left it; gone once its copy adds up
@@ -24,12 +25,14 @@ pub(super) struct Layout {
     pub journal: PathBuf,
     pub witness: PathBuf,
     pub clean: PathBuf,
+    pub base: PathBuf,
 }
 
 impl Layout {
     pub(super) fn of(data_dir: &Path) -> Self {
         let journal = data_dir.join("journal");
-        Self { data_dir: data_dir.to_owned(), witness: journal.join("witness"), clean: journal.join("clean"), journal }
+        let [witness, clean, base] = ["witness", "clean", "base"].map(|name| journal.join(name));
+        Self { data_dir: data_dir.to_owned(), journal, witness, clean, base }
     }
 
     /// A generation's sled directory.

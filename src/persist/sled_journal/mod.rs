@@ -17,11 +17,14 @@
 //!                                │
 //!                                └──▶ sealer: one flat read-only file in its place
 //!  readers ──▶ chain: sealed, sealed, in sled, live
+//!                     └──▶ dropped, the oldest first, when it is asked for
 //! ```
 
+mod base;
 mod chain;
 mod clean;
 mod copy;
+mod drop;
 mod engine;
 mod found;
 mod layout;
@@ -38,10 +41,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::base::Beginning;
 use self::chain::{Chain, Form, Generation};
 pub use self::chain::{JournalReader, SealTrouble};
 use self::clean::CleanMark;
 pub use self::copy::{JournalCopy, open_copy_read_only};
+pub use self::drop::Dropped;
 pub use self::found::unsealed_bytes;
 use self::layout::{Layout, sync_tree};
 use self::next::Next;
@@ -49,7 +54,7 @@ use self::open_all::Opened;
 use self::sealed::Sealed;
 use self::sealer::{Full, Sealer};
 use self::witness::Witness;
-use super::journal::{Each, Journal, Read, check_tail};
+use super::journal::{Base, Each, Journal, Read, check_tail};
 use super::{Error, Record, Tail};
 use crate::ids::Seq;
 
@@ -76,7 +81,7 @@ impl Default for Generations {
 ///
 /// # Errors
 /// [`Error::TailLost`] or [`Error::Forked`] where events are missing that were durable (J3); [`Error::WitnessLost`];
-/// [`Error::Sealed`], [`Error::GenerationAbsent`] and [`Error::ForeignName`] for generations that cannot be a journal;
+/// [`Error::Sealed`], [`Error::GenerationAbsent`], [`Error::BaseLost`] and [`Error::ForeignName`] for generations that cannot be a journal;
 /// [`Error::Refused`] around what does not add up after an unclean stop, with a copy kept of how it was found; errors
 /// of the engine and the file system.
 pub fn open(data_dir: &Path, generations: &Generations) -> Result<SledJournal, Error> {
@@ -106,11 +111,12 @@ impl SledJournal {
     fn begin(
         layout: Layout,
         generations: &Generations,
+        beginning: Beginning,
         sealed: Vec<Sealed>,
         mut opened: Vec<Opened>,
         witness: Witness,
     ) -> Result<Self, Error> {
-        let chain = Arc::new(chain_of(sealed, &opened));
+        let chain = Arc::new(chain_of(&layout, beginning, sealed, &opened));
         let live = opened.pop().expect("one generation is always in sled");
         let next = Next::start(&layout)?;
         let sealer = Sealer::start(&layout, &chain, generations.seal_retry)?;
@@ -170,8 +176,8 @@ impl SledJournal {
 }
 
 /// The generations as their readers see them.
-fn chain_of(sealed: Vec<Sealed>, opened: &[Opened]) -> Chain {
-    let sealed = (1..).zip(sealed).map(|(number, sealed)| Generation {
+fn chain_of(layout: &Layout, beginning: Beginning, sealed: Vec<Sealed>, opened: &[Opened]) -> Chain {
+    let sealed = (beginning.first..).zip(sealed).map(|(number, sealed)| Generation {
         number,
         base: sealed.base(),
         form: Form::Sealed(Arc::new(sealed)),
@@ -181,7 +187,7 @@ fn chain_of(sealed: Vec<Sealed>, opened: &[Opened]) -> Chain {
         base: opened.base,
         form: Form::InSled(opened.engine.reader()),
     });
-    Chain::of(sealed.chain(in_sled).collect())
+    Chain::of(layout.clone(), beginning, sealed.chain(in_sled).collect())
 }
 
 impl From<Opened> for Full {
@@ -240,5 +246,9 @@ impl Journal for SledJournal {
 impl Read for SledJournal {
     fn read(&self, from: Seq, each: &mut Each<'_>) -> Result<(), Error> {
         self.reader().read(from, each)
+    }
+
+    fn base(&self) -> Result<Base, Error> {
+        self.reader().base()
     }
 }

@@ -19,6 +19,7 @@
 
 use std::path::PathBuf;
 
+use super::base::Beginning;
 use super::clean::CleanMark;
 use super::found::Found;
 use super::layout::{Layout, copy_tree, copy_tree_whole, discard, make_dir, partial, remove, rename, sync_tree};
@@ -34,16 +35,18 @@ use crate::persist::{Error, SealFault, Tail};
 pub(super) fn open(layout: &Layout, generations: &Generations) -> Result<SledJournal, Error> {
     make_dir(&layout.data_dir)?;
     make_dir(&layout.journal)?;
-    let found = Found::list(layout)?;
-    found.check(layout)?;
+    let beginning = Beginning::read(layout)?;
+    let found = Found::list(layout, &beginning)?;
+    found.check(layout, &beginning)?;
     let mark = CleanMark::read(layout)?;
     let witnessed = witnessed(layout, mark.as_ref(), !found.is_empty())?;
     if found.is_empty() {
         return create(layout, generations, witnessed);
     }
-    let sealed = open_sealed(layout, &found.sealed())?;
-    let base = sealed.last().map_or(Tail::START, Sealed::end);
-    finish_what_was_begun(layout, &found, &sealed)?;
+    let begin = beginning.base.tail;
+    let sealed = open_sealed(layout, begin, &found.sealed())?;
+    let base = sealed.last().map_or(begin, Sealed::end);
+    finish_what_was_begun(layout, &found, beginning.first, &sealed)?;
     let in_sled: Vec<(u32, PathBuf)> =
         found.unsealed().into_iter().map(|number| (number, layout.generation(number))).collect();
     let dirs: Vec<PathBuf> = in_sled.iter().map(|(_, dir)| dir.clone()).collect();
@@ -61,10 +64,12 @@ pub(super) fn open(layout: &Layout, generations: &Generations) -> Result<SledJou
         Some(stopped_at) if untouched => open_untouched(&in_sled, base, stopped_at)?,
         _ => {
             let marks: Vec<Tail> = witnessed.into_iter().chain(stopped_at).collect();
-            open_suspect(layout, &in_sled, base, &marks_after(&sealed, marks)?)?
+            open_suspect(layout, &in_sled, base, &marks_after(begin, &sealed, marks)?)?
         }
     };
-    ready(layout, generations, sealed, opened)
+    // They follow on the note, so it is right about what came before.
+    found.dropped.iter().try_for_each(|dropped| remove(dropped))?;
+    ready(layout, generations, beginning, sealed, opened)
 }
 
 /// What the witness saw. It may be gone where the clean mark, which is as good, is there; and where nothing is yet.
@@ -83,13 +88,13 @@ fn create(layout: &Layout, generations: &Generations, witnessed: Option<Tail>) -
     drop(Witness::begin(&layout.witness, &Tail::START)?);
     let engine = make_generation(layout, 1)?;
     let first = Opened { number: 1, engine, base: Tail::START, end: Tail::START, bytes: 0 };
-    ready(layout, generations, Vec::new(), vec![first])
+    ready(layout, generations, Beginning::default(), Vec::new(), vec![first])
 }
 
-/// Opens the sealed generations and holds each to the one before it.
-pub(super) fn open_sealed(layout: &Layout, numbers: &[u32]) -> Result<Vec<Sealed>, Error> {
+/// Opens the sealed generations and holds each to the one before it, the first to the journal's base.
+pub(super) fn open_sealed(layout: &Layout, base: Tail, numbers: &[u32]) -> Result<Vec<Sealed>, Error> {
     let mut all = Vec::with_capacity(numbers.len());
-    let mut end = Tail::START;
+    let mut end = base;
     for number in numbers {
         let path = layout.sealed(*number);
         let sealed = Sealed::open(&path, *number)?;
@@ -103,10 +108,11 @@ pub(super) fn open_sealed(layout: &Layout, numbers: &[u32]) -> Result<Vec<Sealed
 }
 
 /// Of tails that the journal once had, those that lie after the sealed generations. The others must be where a record
-/// ends in one of these (J3): a power cut can leave a witness from before a generation was full.
-pub(super) fn marks_after(sealed: &[Sealed], mut marks: Vec<Tail>) -> Result<Vec<Tail>, Error> {
-    marks.retain(|mark| *mark != Tail::START);
-    let end = sealed.last().map_or(Tail::START, Sealed::end);
+/// ends in one of these (J3): a power cut can leave a witness from before a generation was full. What lies before `base`
+/// was dropped, and the note of that is as good a witness.
+pub(super) fn marks_after(base: Tail, sealed: &[Sealed], mut marks: Vec<Tail>) -> Result<Vec<Tail>, Error> {
+    marks.retain(|mark| mark.seq >= base.seq && *mark != base);
+    let end = sealed.last().map_or(base, Sealed::end);
     for mark in marks.iter().filter(|mark| mark.seq <= end.seq) {
         let holder = sealed.iter().find(|sealed| mark.seq <= sealed.end().seq);
         if !holder.map_or(Ok(false), |sealed| sealed.has_tail(mark))? {
@@ -119,11 +125,11 @@ pub(super) fn marks_after(sealed: &[Sealed], mut marks: Vec<Tail>) -> Result<Vec
 
 /// Does the last step of what a stop cut short: removes what was in the making or going, and what sled had of a
 /// generation whose sealed file is there, once all of that file has been read.
-fn finish_what_was_begun(layout: &Layout, found: &Found, sealed: &[Sealed]) -> Result<(), Error> {
+fn finish_what_was_begun(layout: &Layout, found: &Found, first: u32, sealed: &[Sealed]) -> Result<(), Error> {
     for leftover in &found.leftovers {
         remove(leftover)?;
     }
-    for (number, sealed) in (1..).zip(sealed).filter(|(number, _)| found.half_removed().contains(number)) {
+    for (number, sealed) in (first..).zip(sealed).filter(|(number, _)| found.half_removed().contains(number)) {
         sealed.verify()?;
         discard(&layout.generation(number))?;
         discard(&layout.aside(number))?;
@@ -180,6 +186,7 @@ fn restore(layout: &Layout, number: u32) -> Result<(), Error> {
 fn ready(
     layout: &Layout,
     generations: &Generations,
+    beginning: Beginning,
     sealed: Vec<Sealed>,
     mut opened: Vec<Opened>,
 ) -> Result<SledJournal, Error> {
@@ -200,5 +207,5 @@ fn ready(
     for generation in &opened {
         discard(&layout.aside(generation.number))?;
     }
-    SledJournal::begin(layout.clone(), generations, sealed, opened, witness)
+    SledJournal::begin(layout.clone(), generations, beginning, sealed, opened, witness)
 }

@@ -1,0 +1,215 @@
+//! The real process drops generations that MySQL has, that two checkpoints stand for and that are old enough, and goes on
+//! answering for what lay in them: from MySQL. Without MySQL nothing goes (X3).
+
+mod checkpoint;
+mod mysql;
+mod server;
+
+use std::fs;
+
+use checkpoint::manifests;
+use doorbuster::domain::Entry;
+use doorbuster::domain::definition::{Definition, OnLatePayment, SkuDefinition};
+use doorbuster::domain::event::{ActivityDefined, Author, Change, Event, OrderPlaced};
+use doorbuster::domain::slots::Slots;
+use doorbuster::ids::{ActivityId, Cents, Qty, ShardId, SkuIndex, UnixMillis, UserId};
+use doorbuster::persist::{self, Generations, Journal, Pushed, RecordBuilder};
+use mysql::Maria;
+use server::{ACTIVITY, Reply, SKU, Sale, Server, Stage, request, until};
+
+/// As many as make a checkpoint worth it at a start.
+const ORDERS: u32 = 100_000;
+
+/// A stage of which everything that ended leaves, and all goes that may.
+fn stage(maria: &Maria) -> Stage {
+    let sale = Sale { payment_window_s: 1, ..Sale::default() };
+    let stage = Stage::shipping_to(&maria.shop_url("doorbuster"), sale, "");
+    let text = fs::read_to_string(stage.path("doorbuster.toml")).expect("it was written");
+    let text = text.replace("[journal]\n", "[journal]\nretain_ended_s = 0\nkeep_generations_days = 0\n");
+    fs::write(stage.path("doorbuster.toml"), text).expect("it can be written");
+    stage
+}
+
+/// A large sale beside the stage's own, appended while no server runs: some generations full.
+fn append_sale(stage: &Stage, shard: u32) {
+    let generations = Generations { max_bytes: 1 << 20, ..Generations::default() };
+    let mut journal = persist::open(&stage.path("data"), &generations).expect("it adds up");
+    let sku = SkuDefinition {
+        sku_id: "bulk".parse().expect("an id"),
+        title: String::new(),
+        price_cents: Cents(1),
+        stock: Qty(ORDERS),
+    };
+    let definition = Definition {
+        title: "Bulk".to_owned(),
+        currency: "CNY".to_owned(),
+        starts_at_ms: UnixMillis(0),
+        ends_at_ms: UnixMillis(1 << 50),
+        shards: 1,
+        per_user_limit: Qty(50),
+        payment_window_ms: 1_000,
+        on_late_payment: OnLatePayment::Refund,
+        shared_sku: true,
+        skus: vec![sku],
+    };
+    let defined = ActivityDefined {
+        activity_id: ActivityId(9_000 + u64::from(shard)),
+        definition,
+        from_catalog: false,
+        change: Change { change_id: 1_000_000 + u64::from(shard), by: Author::StartUp, key: None },
+        part: None,
+    };
+    let placed = |order| {
+        Event::OrderPlaced(OrderPlaced {
+            order,
+            user: UserId(u64::from(order)),
+            sku: SkuIndex(0),
+            slots: Slots::range(order, 1),
+            amount_cents: Cents(1),
+            expires_at_ms: UnixMillis(1 << 50),
+            key: None,
+            reference: None,
+        })
+    };
+    let entry = |event| Entry { shard: ShardId(shard), at_ms: UnixMillis(1_000), event };
+    let mut entries = vec![entry(Event::ActivityDefined(Box::new(defined)))];
+    entries.extend((1..=ORDERS).map(|order| entry(placed(order))));
+    for entries in entries.chunks(1_000) {
+        let mut record = RecordBuilder::default();
+        assert_eq!(record.push(entries).expect("it fits a record"), Pushed::Taken);
+        let before = journal.tail();
+        journal.append(&before, &record.seal(&before)).expect("a sound disk");
+    }
+    journal.close().expect("a clean stop");
+}
+
+fn ask(stage: &Stage, user: Option<u64>, method: &str, path: &str) -> Reply {
+    let role = user.is_none().then_some("operator");
+    let bearer = format!("Bearer {}", stage.token(user.unwrap_or(1), role));
+    let address = if user.is_some() { stage.shopper } else { stage.operator };
+    request(address, method, path, &[("Authorization", &bearer)], "").expect("the server answers")
+}
+
+fn until_shipped(stage: &Stage) {
+    until("MySQL has everything", || {
+        let mysql = &stage.state()["mysql"];
+        mysql["connected"] == true && mysql["lag_events"] == 0
+    });
+}
+
+/// Everything that can be asked of the sale that left, with the answers.
+fn assert_answered(stage: &Stage, cancelled: &str, expired: &str) {
+    for (id, user, state) in [(cancelled, 7, "cancelled"), (expired, 8, "expired")] {
+        let own = ask(stage, Some(user), "GET", &format!("/v1/orders/{id}"));
+        assert_eq!((own.status, own.json()["state"].as_str()), (200, Some(state)), "{own:?}");
+        let operators = ask(stage, None, "GET", &format!("/admin/v1/orders/{id}"));
+        assert_eq!((operators.status, operators.json()["order_id"].as_str()), (200, Some(id)), "{operators:?}");
+        let strangers = ask(stage, Some(99), "GET", &format!("/v1/orders/{id}"));
+        assert_eq!((strangers.status, strangers.code()), (404, "order_not_found".to_owned()), "{strangers:?}");
+        let list = ask(stage, Some(user), "GET", &server::order_path());
+        assert!(list.status == 200 && list.json().to_string().contains(id), "{list:?}");
+        let replay = stage.order(user, Some("mine")).expect("the server answers");
+        assert_eq!((replay.status, replay.json()["order_id"].as_str()), (200, Some(id)), "{replay:?}");
+        assert_eq!(replay.header("idempotent-replayed"), Some("true"));
+    }
+    let result = format!("/v1/flash-sales/{ACTIVITY}/result?sku_id={SKU}");
+    assert_eq!(ask(stage, Some(8), "GET", &result).json()["result"], "-1");
+    let cancel = stage.cancel(8, expired).expect("the server answers");
+    assert_eq!((cancel.status, cancel.code()), (409, "order_not_cancellable".to_owned()), "{cancel:?}");
+    let stats = stage.stats();
+    assert_eq!((stats.stock, stats.available, stats.held, stats.accepted), (100, 100, 0, 2));
+}
+
+fn assert_recovering(stage: &Stage, id: &str) {
+    let reply = ask(stage, Some(8), "GET", &format!("/v1/orders/{id}"));
+    assert_eq!((reply.status, reply.code()), (503, "recovering".to_owned()), "{reply:?}");
+    assert!(reply.header("retry-after").is_some(), "{reply:?}");
+}
+
+#[test]
+fn what_mysql_has_is_dropped_and_still_answered_for_and_nothing_else_is() {
+    let Some(mut maria) = Maria::start() else { return };
+    let stage = stage(&maria);
+    let server = Server::start(&stage);
+    let buy = |user| {
+        let reply = stage.order(user, Some("mine")).expect("the server answers");
+        assert_eq!(reply.status, 201, "{reply:?}");
+        reply.json()["order_id"].as_str().expect("an id").to_owned()
+    };
+    let (cancelled, expired) = (buy(7), buy(8));
+    until_shipped(&stage);
+    maria.back_up();
+    assert_eq!(stage.cancel(7, &cancelled).expect("the server answers").status, 200);
+    until("the other runs out", || stage.stats().held == 0);
+    assert_eq!(stage.operate("POST", "/close", None, "").expect("the server answers").status, 200);
+    until("it leaves", || server.log().contains("left memory"));
+    until_shipped(&stage);
+    assert_answered(&stage, &cancelled, &expired);
+    server.stop();
+
+    // One checkpoint is not enough.
+    let checkpoints = || match stage.path("data/checkpoints").is_dir() {
+        true => manifests(&stage.path("data")).len(),
+        false => 0,
+    };
+    append_sale(&stage, 2);
+    let server = Server::start(&stage);
+    until_shipped(&stage);
+    until("a checkpoint is made", || checkpoints() == 1);
+    server.stop();
+    // Two are, and MySQL is away.
+    maria.kill();
+    append_sale(&stage, 3);
+    let server = Server::start(&stage);
+    until("a second checkpoint is made", || checkpoints() == 2);
+    until("the trouble is told", || stage.state()["reasons"].to_string().contains("mysql"));
+    assert!(stage.journal().join("gen-00000001.log").exists() && !stage.journal().join("base").exists(), "X3");
+    maria.start_again();
+    until("it is dropped", || server.log().contains("dropped from the journal"));
+    assert!(!stage.journal().join("gen-00000001.log").exists() && stage.journal().join("base").exists());
+    assert_answered(&stage, &cancelled, &expired);
+    until_shipped(&stage);
+    server.kill();
+
+    let server = Server::start(&stage);
+    assert_answered(&stage, &cancelled, &expired);
+    maria.kill();
+    until("MySQL is missed", || stage.state()["mysql"]["connected"] == false);
+    assert_recovering(&stage, &expired);
+    assert_eq!(ask(&stage, Some(1), "GET", "/v1/activities/9002").status, 200, "what stands is in memory");
+    maria.start_again();
+    until("it answers again", || ask(&stage, Some(8), "GET", &format!("/v1/orders/{expired}")).status == 200);
+    assert_answered(&stage, &cancelled, &expired);
+    until_shipped(&stage);
+    assert!(server.runs());
+    server.stop();
+
+    // MySQL is set back behind what was dropped: nothing more is shipped, and somebody is told what helps.
+    maria.stop();
+    maria.restore();
+    maria.start_again();
+    let server = Server::start(&stage);
+    until("it is told", || stage.state()["reasons"].to_string().contains("MySQL was set back since"));
+    // Its rows say that the order is held, which it was then.
+    assert_recovering(&stage, &expired);
+    server.stop();
+
+    let audit = stage.run(&["audit"]);
+    assert_eq!(audit.code, Some(0), "{audit:?}");
+    assert!(audit.out.contains("not checked: the journal begins after") && audit.out.contains("J6"), "{}", audit.out);
+    let printed = stage.run(&["journal", "--from", "1", "--to", "3"]);
+    assert!(printed.code == Some(0) && printed.out.is_empty(), "{printed:?}");
+    assert!(printed.err.contains("it begins after event"), "{printed:?}");
+
+    // A checkpoint is no short cut any more.
+    let checkpoints = manifests(&stage.path("data"));
+    fs::write(&checkpoints[1], b"damaged").expect("it can be written");
+    let server = Server::start(&stage);
+    assert!(server.log().contains("cannot be used"), "{}", server.log());
+    server.kill();
+    let checkpoints = manifests(&stage.path("data"));
+    checkpoints.iter().for_each(|path| fs::write(path, b"damaged").expect("it can be written"));
+    let refused = stage.run(&["serve"]);
+    assert_eq!(refused.code, Some(4), "{refused:?}");
+    assert!(refused.err.contains("no checkpoint can be used") && refused.err.contains("manifest"), "{}", refused.err);
+}
