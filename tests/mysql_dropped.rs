@@ -12,7 +12,7 @@ use doorbuster::domain::Entry;
 use doorbuster::domain::definition::{Definition, OnLatePayment, SkuDefinition};
 use doorbuster::domain::event::{ActivityDefined, Author, Change, Event, OrderPlaced};
 use doorbuster::domain::slots::Slots;
-use doorbuster::ids::{ActivityId, Cents, Qty, ShardId, SkuIndex, UnixMillis, UserId};
+use doorbuster::ids::{ActivityId, Cents, OrderId, Qty, ShardId, SkuIndex, UnixMillis, UserId};
 use doorbuster::persist::{self, Generations, Journal, Pushed, RecordBuilder};
 use mysql::Maria;
 use server::{ACTIVITY, Reply, SKU, Sale, Server, Stage, request, until};
@@ -197,6 +197,16 @@ fn what_mysql_has_is_dropped_and_still_answered_for_and_nothing_else_is() {
     let audit = stage.run(&["audit"]);
     assert_eq!(audit.code, Some(0), "{audit:?}");
     assert!(audit.out.contains("not checked: the journal begins after") && audit.out.contains("J6"), "{}", audit.out);
+    // Of an order that left with the beginning nobody can tell; one that never was is a fault as ever.
+    let acks = stage.path("acks.jsonl");
+    let audited = |order_id: &str| {
+        let ack = serde_json::json!({ "kind": "cancel", "user_id": "7", "order_id": order_id });
+        fs::write(&acks, format!("{ack}\n")).expect("it can be written");
+        let audit = stage.run(&["audit", "--acks", acks.to_str().expect("a path of text")]);
+        (audit.code, audit.out.contains("not checkable: 1"))
+    };
+    assert_eq!(audited(&cancelled), (Some(0), true));
+    assert_eq!(audited(&OrderId::new(ShardId(77), 1).to_string()), (Some(1), false));
     let printed = stage.run(&["journal", "--from", "1", "--to", "3"]);
     assert!(printed.code == Some(0) && printed.out.is_empty(), "{printed:?}");
     assert!(printed.err.contains("it begins after event"), "{printed:?}");
