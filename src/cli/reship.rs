@@ -51,10 +51,11 @@ fn reship(config: &Config, yes: bool, rows_of: Option<&str>) -> anyhow::Result<u
     // Held to the end: a server that starts in between would find the tables half empty.
     let _lock = DataDirLock::take(&config.data_dir, now)?;
     let journal = Journal::in_dir(&config.data_dir)?;
-    if let Some(first) = journal.first.filter(|first| *first > Seq(1)) {
+    if journal.base > Seq(0) {
         eprintln!(
-            "doorbuster: reship: the journal begins at event {first}: what came before is in MySQL and nowhere else, \
-             and could not be shipped again"
+            "doorbuster: reship: the journal begins after event {}: what came before is in MySQL and nowhere else, and \
+             could not be shipped again",
+            journal.base
         );
         return Ok(exit::FAULTY);
     }
@@ -98,7 +99,8 @@ fn reship(config: &Config, yes: bool, rows_of: Option<&str>) -> anyhow::Result<u
 struct Journal {
     /// Its first record's hash; `None` where there is none yet.
     id: Option<RecordHash>,
-    first: Option<Seq>,
+    /// The last event that was dropped.
+    base: Seq,
     last: Seq,
 }
 
@@ -106,12 +108,10 @@ impl Journal {
     fn in_dir(data_dir: &Path) -> Result<Self, persist::Error> {
         match persist::open_copy_read_only(data_dir) {
             Ok(copy) => {
-                let (id, first) = (persist::identity(&copy), persist::first(&copy)?);
-                // One that begins later has no first record that could be looked at, and is told apart by that.
-                let id = if first > Some(Seq(1)) { None } else { id? };
-                Ok(Self { id, first, last: copy.tail().seq })
+                let base = persist::Read::base(&copy)?.tail.seq;
+                Ok(Self { id: persist::identity(&copy)?, base, last: copy.tail().seq })
             }
-            Err(persist::Error::NoJournal { .. }) => Ok(Self { id: None, first: None, last: Seq(0) }),
+            Err(persist::Error::NoJournal { .. }) => Ok(Self { id: None, base: Seq(0), last: Seq(0) }),
             Err(error) => Err(error),
         }
     }

@@ -30,7 +30,7 @@ pub use frame::{FRAME_BYTES, RECORD_BYTES_MAX, Record, RecordHash, Tail, VERSION
 pub use handle::{Acknowledge, Handle, Submission, WriterGone};
 pub use journal::{Base, Journal, Read};
 pub use lock::DataDirLock;
-pub use replay::{excerpt, first, identity, portion, replay, verify};
+pub use replay::{excerpt, identity, portion, replay, verify};
 pub use sled_journal::{
     Dropped, Generations, JournalCopy, JournalReader, SealTrouble, SledJournal, open, open_copy_read_only,
     unsealed_bytes,

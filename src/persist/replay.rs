@@ -77,19 +77,6 @@ pub fn identity<R: Read + ?Sized>(journal: &R) -> Result<Option<RecordHash>, Err
     }
 }
 
-/// The first event that a journal still has; `None` while it is empty. Nothing about it is checked.
-///
-/// # Errors
-/// As [`Read::read`].
-pub fn first<R: Read + ?Sized>(journal: &R) -> Result<Option<Seq>, Error> {
-    let mut first = None;
-    journal.read(Seq(0), &mut |kept_as, _| {
-        first = Some(kept_as);
-        Ok(ControlFlow::Break(()))
-    })?;
-    Ok(first)
-}
-
 /// Hands the entries from event `from` to event `until` to `each`, those at the ends included. What came before them is
 /// not looked at: each record's own checksum and its link to the one before it are checked, but for the first.
 ///

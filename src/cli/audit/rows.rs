@@ -40,7 +40,7 @@ impl Rows {
             Err(error @ Error::Unreadable { .. }) => (None, Err((Id::X2, error.to_string()))),
             Err(error) => return Err(away(error, &target)),
         };
-        let base = persist::first(journal)?.map_or(Seq(0), |first| Seq(first.0.saturating_sub(1)));
+        let base = persist::Read::base(journal)?.tail.seq;
         Ok(Self { runtime, target, cursor, at, base, expected: Expected::default(), unfoldable: None })
     }
 
@@ -128,6 +128,7 @@ fn place(cursor: Option<Cursor>, journal: &JournalCopy) -> Result<Tail, (Id, Str
         Err(source @ persist::Error::Forked { .. }) => {
             Err((Id::X2, Error::Behind { cursor: tail.seq, source }.to_string()))
         }
+        Err(source @ persist::Error::Dropped { .. }) => Err((Id::X3, Error::behind(tail, source).to_string())),
         Err(error) => Err((Id::X2, format!("the cursor's event {} cannot be looked at: {error}", tail.seq))),
     }
 }
