@@ -189,6 +189,24 @@ fn what_mysql_has_is_dropped_and_still_answered_for_and_nothing_else_is() {
     assert_eq!(audit.code, Some(0), "{audit:?}");
     assert!(audit.out.contains("the rows are not compared: the journal begins after"), "{}", audit.out);
 
+    // A record that no checkpoint needs any more is read nevertheless.
+    let mut sealed: Vec<_> =
+        fs::read_dir(stage.journal()).expect("it is there").map(|entry| entry.expect("an entry").path()).collect();
+    sealed.retain(|path| path.extension().is_some_and(|extension| extension == "log"));
+    sealed.sort();
+    let kept = sealed.first().expect("a sealed generation is kept");
+    let sound = fs::read(kept).expect("it can be read");
+    let mut damaged = sound.clone();
+    damaged[sound.len() / 2] ^= 1;
+    let replace = |bytes: &[u8]| {
+        fs::remove_file(kept).expect("it is there");
+        fs::write(kept, bytes).expect("it can be written");
+    };
+    replace(&damaged);
+    let audit = stage.run(&["audit", "--without-mysql"]);
+    assert!(audit.code == Some(1) && audit.out.contains("J2: "), "{audit:?}");
+    replace(&sound);
+
     // MySQL is set back behind what was dropped: nothing more is shipped, and somebody is told what helps.
     maria.stop();
     maria.restore();

@@ -33,11 +33,11 @@ pub fn replay<R: Read + ?Sized>(
 
 /// The bytes of records from which on a [`portion`] ends: a change of an activity takes up to 188 KiB, and what is made of
 /// it about as much again.
-pub const PORTION_BYTES: usize = 4 << 20;
+const PORTION_BYTES: usize = 4 << 20;
 
 /// The entries of the records after `after`, up to event `until` as in [`replay`], and the tail that they lead to: whole
 /// records, no more of them once their entries weigh `enough` (see [`Event::weight`](crate::domain::Event::weight)) or they
-/// have [`PORTION_BYTES`] together. No entries where there is nothing left to read.
+/// have 4 MiB together. No entries where there is nothing left to read.
 ///
 /// # Errors
 /// As [`replay`].

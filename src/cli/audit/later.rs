@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use crate::domain::audit::{Id, Report};
 use crate::domain::image::state_hash;
 use crate::domain::{Entry, Event, OrderView, Sale, Sales};
-use crate::ids::{OrderId, Seq, ShardId, UnixMillis};
+use crate::ids::{ActivityId, OrderId, Seq, ShardId, UnixMillis};
 use crate::persist::checkpoint::{Store, check};
 use crate::persist::{self, Read, Tail};
 
@@ -35,9 +35,11 @@ pub(super) fn audit<R: Read>(store: &Store, journal: &R, base: Seq, acks: Option
         Id::ALL.into_iter().for_each(|id| leave_out(&mut report, id, base, None));
         return Ok(report);
     };
-    let mut fold = Fold { sales, expected, times: HashMap::new(), left: HashMap::new(), is_fit: true, report };
+    let mut fold =
+        Fold { from: from.seq, sales, expected, times: HashMap::new(), left: HashMap::new(), is_fit: true, report };
     let mut events = 0;
-    let read = persist::replay(journal, from, Seq(u64::MAX), |seq, entry| {
+    // What lies before the checkpoint is read as well: a record of it that does not hold is one all the same.
+    let read = persist::replay(journal, journal.base()?.tail, Seq(u64::MAX), |seq, entry| {
         events += 1;
         fold.take(seq, &entry, acks.is_some());
     });
@@ -54,7 +56,7 @@ pub(super) fn audit<R: Read>(store: &Store, journal: &R, base: Seq, acks: Option
             None => return Err(error.into()),
         },
     }
-    sales.iter().for_each(|sale| weigh(sale, &mut report));
+    sales.standing().keys().for_each(|activity_id| weigh(&sales, *activity_id, &mut report));
     if let Some(acks) = acks {
         let (checked, unknown, faults) = acks.look_for(&Kept { sales: &sales, left: &left });
         report.held(Id::A1, checked - faults.len() as u64);
@@ -102,7 +104,7 @@ fn leave_out(report: &mut Report, id: Id, base: Seq, from: Option<Seq>) {
         return report.leave_out(id, format!("not checked: the journal begins after event {base}"));
     };
     match id {
-        Id::J1 | Id::J2 | Id::J5 | Id::J7 => report.leave_out(id, format!("from event {} on", from.0 + 1)),
+        Id::J1 | Id::J2 | Id::J5 | Id::J7 => report.leave_out(id, format!("from event {} on", base.0 + 1)),
         Id::J6 => report.leave_out(id, format!("by the fold from the checkpoint at event {from}, which is believed")),
         Id::S1 => report.leave_out(id, "of the last state only".to_owned()),
         Id::J3 | Id::J4 | Id::A1 | Id::X2 | Id::X3 => {}
@@ -111,6 +113,8 @@ fn leave_out(report: &mut Report, id: Id, base: Seq, from: Option<Seq>) {
 }
 
 struct Fold {
+    /// Up to where the checkpoint has the events already.
+    from: Seq,
     sales: Sales,
     expected: Expected,
     times: HashMap<ShardId, UnixMillis>,
@@ -127,7 +131,7 @@ impl Fold {
         self.report.check(Id::J5, last.is_none_or(|last| last <= entry.at_ms), || {
             format!("event {seq} of shard {shard} is of a time before the one before it")
         });
-        if !self.is_fit {
+        if !self.is_fit || seq <= self.from {
             return;
         }
         if let (true, Event::ActivityRetired(_), Some(home)) = (keep, &entry.event, self.sales.get(shard)) {
@@ -148,12 +152,15 @@ impl Fold {
     }
 }
 
-/// What a state says of its own units.
-fn weigh(sale: &Sale, report: &mut Report) {
-    for count in sale.counts() {
-        let sum = u64::from(count.available.0) + u64::from(count.held.0) + u64::from(count.sold.0);
-        report.check(Id::S1, sum == u64::from(count.stock.0), || {
-            format!("SKU {} of shard {}: {sum} units of {}", count.sku_id, sale.shard(), count.stock)
+/// Whether the units of an activity's parts add up to what its definition says.
+fn weigh(sales: &Sales, activity_id: ActivityId, report: &mut Report) {
+    let Some(home) = sales.parts(activity_id).find(|sale| sale.part().is_home()) else { return };
+    for sku in &home.definition().skus {
+        let counts = sales.parts(activity_id).flat_map(Sale::counts).filter(|count| count.sku_id == sku.sku_id);
+        let units: u64 =
+            counts.flat_map(|count| [count.available, count.held, count.sold].map(|units| u64::from(units.0))).sum();
+        report.check(Id::S1, units == u64::from(sku.stock.0), || {
+            format!("SKU {} of activity {activity_id}: {units} units of {}", sku.sku_id, sku.stock)
         });
     }
 }
