@@ -31,8 +31,9 @@ verify: fetch needs ## format, lints, docs, then all tests: what must hold befor
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
 	$(CARGO) test --workspace --locked --no-fail-fast
 
-bench: fetch ## the figures that the README and the notes name
+bench: fetch needs ## the figures that the README and the notes name
 	$(CARGO) bench --locked
+	$(CARGO) test --release --locked --test mysql_audit -- --ignored --nocapture
 
 crash: fetch needs ## kill -9 in mid-sale again and again, with audits (SEED=1 ROUNDS=20), and at every system call of a start
 	CRASH_SEED=$(SEED) CRASH_ROUNDS=$(ROUNDS) $(CARGO) test --release --locked --test crash --test strace -- --nocapture --test-threads=1

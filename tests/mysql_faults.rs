@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use mysql::{Maria, Proxy, When};
 use server::{Dice, Sale, Server, Stage, until};
@@ -42,6 +43,8 @@ enum Fault {
     ReadOnly,
     /// Somebody else holds the rows that a batch needs, and takes longer than it waits.
     Locked,
+    /// Each packet takes its time.
+    Slow,
     /// No bytes flow.
     Held,
     /// No connection.
@@ -50,7 +53,7 @@ enum Fault {
     ServerKilled,
 }
 
-const ALL: [Fault; 11] = [
+const ALL: [Fault; 12] = [
     Fault::AtCommit(When::AfterSent),
     Fault::AtCommit(When::BeforeSent),
     Fault::InBatch(When::AfterSent),
@@ -59,6 +62,7 @@ const ALL: [Fault; 11] = [
     Fault::MariaFrozen,
     Fault::ReadOnly,
     Fault::Locked,
+    Fault::Slow,
     Fault::Held,
     Fault::Cut,
     Fault::ServerKilled,
@@ -171,6 +175,7 @@ impl Fault {
             Self::MariaFrozen => "MariaDB frozen",
             Self::ReadOnly => "MariaDB read-only",
             Self::Locked => "rows locked",
+            Self::Slow => "network slow",
             Self::Held => "network held",
             Self::Cut => "network cut",
             Self::ServerKilled => "kill -9 of Doorbuster",
@@ -213,6 +218,7 @@ fn strike(
                 "USE {DATABASE}; START TRANSACTION; SELECT * FROM ship_cursor FOR UPDATE; DO SLEEP(6); COMMIT"
             ));
         }
+        Fault::Slow => proxy.slow(Duration::from_millis(20)),
         Fault::Held => proxy.hold(),
         Fault::Cut => proxy.cut(),
         Fault::ServerKilled => {
@@ -224,7 +230,7 @@ fn strike(
         requests();
     }
     match fault {
-        Fault::AtCommit(_) | Fault::InBatch(_) | Fault::Held | Fault::Cut => proxy.mend(),
+        Fault::AtCommit(_) | Fault::InBatch(_) | Fault::Slow | Fault::Held | Fault::Cut => proxy.mend(),
         Fault::MariaKilled => maria.start_again(),
         Fault::MariaFrozen => maria.thaw(),
         Fault::ReadOnly => maria.set_read_only(false),

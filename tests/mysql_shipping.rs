@@ -104,6 +104,14 @@ fn a_sale_opens_without_mysql_and_ships_when_it_comes() {
     assert_eq!(public["status"], "degraded");
     assert!(!reasons(&public).contains("127.0.0.1"), "where MySQL is, is nobody's business: {public}");
     until("it is known since when they wait", || stage.state()["mysql"]["lag_ms"].as_u64() > Some(0));
+    let metrics = stage.metrics();
+    for line in
+        ["doorbuster_mysql_connected 0\n", "doorbuster_mysql_lag_events 21\n", "doorbuster_mysql_events_per_second 0\n"]
+    {
+        assert!(metrics.contains(line), "{line}{metrics}");
+    }
+    let lag = metrics.lines().find_map(|line| line.strip_prefix("doorbuster_mysql_lag_seconds "));
+    assert!(lag.is_some_and(|seconds| seconds.parse::<f64>().expect("a number") > 0.0), "{metrics}");
     // A kill and a restart change nothing about it.
     server.kill();
     let server = Server::start(&stage);

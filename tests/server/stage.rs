@@ -175,6 +175,11 @@ impl Stage {
         request(self.shopper, "POST", &path, &[("Authorization", &bearer)], "")
     }
 
+    /// `/metrics`, as a scraper reads it.
+    pub fn metrics(&self) -> String {
+        request(self.operator, "GET", "/metrics", &[], "").expect("the server answers").text
+    }
+
     /// `/readyz` of the operator's listener, which tells all.
     pub fn state(&self) -> Value {
         request(self.operator, "GET", "/readyz", &[], "").expect("the server answers").json()

@@ -227,3 +227,20 @@ pub(super) async fn in_time<T>(
 fn is_unknown_database(error: &dyn sqlx::error::DatabaseError) -> bool {
     error.try_downcast_ref::<MySqlDatabaseError>().is_some_and(|error| error.number() == UNKNOWN_DATABASE)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_nothing_was_tried_on_is_doubted() {
+        for known in ["10.11.14-MariaDB-0+deb12u2", "11.4.2-MariaDB", "8.0.16", "8.4.3", "9.7.4-2"] {
+            assert_eq!(ServerVersion(known.to_owned()).doubt(), None, "{known}");
+        }
+        for other in ["10.6.18-MariaDB", "5.7.44", "8.0.15", "10.0", "TiDB", ""] {
+            assert!(ServerVersion(other.to_owned()).doubt().is_some(), "{other}");
+        }
+        // TiDB and its like say a MySQL's version first.
+        assert!(ServerVersion("8.0.11-TiDB-v8.1.0".to_owned()).doubt().is_some());
+    }
+}
