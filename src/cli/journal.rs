@@ -10,7 +10,7 @@ use super::exit;
 use crate::catalog;
 use crate::clock::Clock;
 use crate::config;
-use crate::domain::event::{Author, Change, StockChange, Switch};
+use crate::domain::event::{Author, Change, Outcome, StockChange, Switch};
 use crate::domain::slots::Slots;
 use crate::domain::{Definition, Entry, Event};
 use crate::ids::{ActivityId, OrderId, Seq, ShardId, SkuId, SkuIndex, UnixMillis};
@@ -180,6 +180,38 @@ impl Names {
                 }),
             ),
             Event::ActivityRetired(event) => ("activity_retired", json!({ "orders": event.orders })),
+            Event::PaymentReceived(event) => (
+                "payment_received",
+                json!({
+                    "payment_id": event.payment_id,
+                    "order_id": order_id(event.order),
+                    "amount_cents": event.amount_cents,
+                    "other_currency": event.currency,
+                    "outcome": outcome(&event.outcome),
+                }),
+            ),
+            Event::OrderRefunded(event) => (
+                "order_refunded",
+                json!({
+                    "order_id": order_id(event.order),
+                    "payment": event.payment,
+                    "restock": event.restock,
+                    "change": change(&event.change),
+                }),
+            ),
+            Event::RefundDone(event) => {
+                ("refund_done", json!({ "payment": event.payment, "change": change(&event.change) }))
+            }
+            Event::PaymentSuspended(event) => (
+                "payment_suspended",
+                json!({
+                    "payment_id": event.payment_id,
+                    "named": event.named,
+                    "amount_cents": event.amount_cents,
+                    "currency": event.currency,
+                    "why": event.why.as_str(),
+                }),
+            ),
             Event::ChangeNoted(noted) => ("change_noted", json!({ "change": change(noted) })),
             Event::SaleSwitched(event) => {
                 let to = match event.to {
@@ -202,6 +234,14 @@ impl Names {
             StockChange::Added { sku, slots } => json!({ "sku_id": self.sku(shard, *sku), "added": ranges(slots) }),
             StockChange::Removed { sku, slots } => json!({ "sku_id": self.sku(shard, *sku), "removed": ranges(slots) }),
         }
+    }
+}
+
+fn outcome(outcome: &Outcome) -> Value {
+    match outcome {
+        Outcome::Applied => json!("applied"),
+        Outcome::Reacquired(slots) => json!({ "reacquired": ranges(slots) }),
+        Outcome::Due(why) => json!({ "refund_due": why.as_str() }),
     }
 }
 

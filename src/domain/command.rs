@@ -2,7 +2,8 @@
 
 use super::definition::Definition;
 use super::event::{Author, Change, Control, Events, Switch};
-use crate::ids::{KeyDigest, ShardId, SkuId, SkuIndex, UnixMillis, UserId};
+use super::payment::Why;
+use crate::ids::{Cents, KeyDigest, ShardId, SkuId, SkuIndex, UnixMillis, UserId};
 
 /// A command and the instant at which it is decided. Time is an input, so a replay sees the same one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,12 @@ pub enum Command {
     PlaceOrder(PlaceOrder),
     /// A shopper gives a held order up.
     CancelOrder(CancelOrder),
+    /// A payment came for an order.
+    PayOrder(Box<PayOrder>),
+    /// An operator takes a paid order back.
+    RefundOrder(RefundOrder),
+    /// An operator says that a payment was paid back.
+    CloseRefund(CloseRefund),
     /// Time has passed: release what has run out, at most a step of it.
     ExpireHolds,
     /// An operator says what the sale is from now on.
@@ -74,6 +81,57 @@ pub struct CancelOrder {
     pub order: u32,
     /// The request's idempotency key.
     pub key: Option<KeyDigest>,
+}
+
+/// See [`Command::PayOrder`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PayOrder {
+    /// The payment's id, the payment provider's.
+    pub payment_id: Box<str>,
+    /// The order's number in this shard.
+    pub order: u32,
+    /// How much was paid.
+    pub amount_cents: Cents,
+    /// In which currency.
+    pub currency: Box<str>,
+    /// Whether it may be refused with [`SoldOut`](super::Refusal::SoldOut) where it comes late and the units that it
+    /// needs are not here; else it is owed back.
+    pub may_wait: bool,
+}
+
+/// A payment that no order in memory answers for; see [`Suspense`](super::Suspense).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suspend {
+    /// The payment's id, the payment provider's.
+    pub payment_id: Box<str>,
+    /// The order that it names, as it names it.
+    pub named: Box<str>,
+    /// How much was paid.
+    pub amount_cents: Cents,
+    /// In which currency.
+    pub currency: Box<str>,
+    /// Why it is owed back.
+    pub why: Why,
+}
+
+/// See [`Command::RefundOrder`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefundOrder {
+    /// The order's number in this shard.
+    pub order: u32,
+    /// Whether its units go back on sale.
+    pub restock: bool,
+    /// Who asks.
+    pub request: Request,
+}
+
+/// See [`Command::CloseRefund`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloseRefund {
+    /// The payment's id.
+    pub payment_id: Box<str>,
+    /// Who asks.
+    pub request: Request,
 }
 
 /// An operator's request: who, and by what key.
@@ -153,6 +211,8 @@ pub struct Decision {
     pub events: Events,
     /// The order that the answer is about.
     pub order: Option<u32>,
+    /// The payment that the answer is about.
+    pub payment: Option<u32>,
     /// Whether an earlier request with the same key was answered already.
     pub replayed: bool,
 }

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use super::order::OrderState;
 use super::orders::Orders;
 use crate::ids::UnixMillis;
 
@@ -47,7 +48,7 @@ impl Deadlines {
             };
             let next = if early_is_next { early.next() } else { queued.next() };
             let Some((_, order)) = next.filter(|(at, _)| *at <= now_ms) else { break };
-            if orders.get(order).is_some_and(|order| order.state.is_live()) {
+            if orders.get(order).is_some_and(|order| order.state == OrderState::Held) {
                 due.push(order);
             }
         }
@@ -56,11 +57,11 @@ impl Deadlines {
 
     /// Drops what is no longer held from the front.
     pub fn trim(&mut self, orders: &Orders) {
-        let is_live = |order: u32| orders.get(order).is_some_and(|order| order.state.is_live());
-        while self.queue.front().is_some_and(|order| !is_live(*order)) {
+        let is_held = |order: u32| orders.get(order).is_some_and(|order| order.state == OrderState::Held);
+        while self.queue.front().is_some_and(|order| !is_held(*order)) {
             self.queue.pop_front();
         }
-        while self.early.first().is_some_and(|(_, order)| !is_live(*order)) {
+        while self.early.first().is_some_and(|(_, order)| !is_held(*order)) {
             self.early.pop_first();
         }
     }

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use super::command::RequestKey;
 use super::definition::Definition;
 use super::part::Part;
+use super::payment::Why;
 use super::slots::Slots;
 use crate::ids::{ActivityId, Cents, KeyDigest, ShardId, SkuId, SkuIndex, UnixMillis, UserId};
 
@@ -67,6 +68,18 @@ pub enum Event {
     /// The activity, long over, left memory with all its shards. Written by its home.
     #[serde(rename = "e")]
     ActivityRetired(ActivityRetired),
+    /// A payment came for an order.
+    #[serde(rename = "p")]
+    PaymentReceived(Box<PaymentReceived>),
+    /// An operator took a paid order back; the payment that paid it is owed back.
+    #[serde(rename = "b")]
+    OrderRefunded(Box<OrderRefunded>),
+    /// An operator said that a payment was paid back.
+    #[serde(rename = "q")]
+    RefundDone(Box<RefundDone>),
+    /// A payment came that no order in memory answers for. Written by the suspense account.
+    #[serde(rename = "u")]
+    PaymentSuspended(Box<PaymentSuspended>),
 }
 
 impl Event {
@@ -76,9 +89,27 @@ impl Event {
         let weight = match self {
             Self::OrderPlaced(event) => event.slots.count() as usize,
             Self::HoldsExpired(event) => event.orders.len(),
+            Self::PaymentReceived(event) => match &event.outcome {
+                Outcome::Reacquired(slots) => slots.count() as usize,
+                Outcome::Applied | Outcome::Due(_) => 1,
+            },
             _ => 1,
         };
         weight.max(1)
+    }
+
+    /// The operator's change that it is or belongs to, where it is one's.
+    #[must_use]
+    pub fn change(&self) -> Option<&Change> {
+        match self {
+            Self::ActivityDefined(event) => Some(&event.change),
+            Self::ActivityRedefined(event) => Some(&event.change),
+            Self::SaleSwitched(event) => Some(&event.change),
+            Self::ChangeNoted(change) => Some(change),
+            Self::OrderRefunded(event) => Some(&event.change),
+            Self::RefundDone(event) => Some(&event.change),
+            _ => None,
+        }
     }
 }
 
@@ -111,6 +142,76 @@ pub struct OrderCancelled {
     pub order: u32,
     /// The request's idempotency key, where it had one.
     pub key: Option<KeyDigest>,
+}
+
+/// See [`Event::PaymentReceived`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaymentReceived {
+    /// The payment's number in its shard, from 1 without a gap.
+    pub payment: u32,
+    /// Its id, the payment provider's; received once.
+    pub payment_id: Box<str>,
+    /// The order's number in its shard.
+    pub order: u32,
+    /// How much was paid.
+    pub amount_cents: Cents,
+    /// In which currency, where it is not the activity's.
+    pub currency: Option<Box<str>>,
+    /// What it did.
+    pub outcome: Outcome,
+}
+
+/// What a payment did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// It paid the order in time.
+    #[serde(rename = "a")]
+    Applied,
+    /// It paid the order after the hold had run out, with these units.
+    #[serde(rename = "q")]
+    Reacquired(Slots),
+    /// Nothing: it is owed back.
+    #[serde(rename = "d")]
+    Due(Why),
+}
+
+/// See [`Event::OrderRefunded`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderRefunded {
+    /// The order's number in its shard.
+    pub order: u32,
+    /// The number of the payment that paid it.
+    pub payment: u32,
+    /// Whether its slots are free again; else they stay with it, sold.
+    pub restock: bool,
+    /// Who asked.
+    pub change: Change,
+}
+
+/// See [`Event::RefundDone`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefundDone {
+    /// The payment's number in its shard, or in the suspense account.
+    pub payment: u32,
+    /// Who said so.
+    pub change: Change,
+}
+
+/// See [`Event::PaymentSuspended`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaymentSuspended {
+    /// The payment's number in the suspense account, from 1 without a gap.
+    pub payment: u32,
+    /// Its id, the payment provider's; received once.
+    pub payment_id: Box<str>,
+    /// The order that it names, as it names it.
+    pub named: Box<str>,
+    /// How much was paid.
+    pub amount_cents: Cents,
+    /// In which currency.
+    pub currency: Box<str>,
+    /// Why it is owed back.
+    pub why: Why,
 }
 
 /// See [`Event::HoldsExpired`].

@@ -5,7 +5,7 @@ use smallvec::smallvec;
 
 use super::command::Decision;
 use super::event::{Event, HoldsExpired};
-use super::order::OrderState;
+use super::order::Step;
 use super::sale::Sale;
 use crate::ids::UnixMillis;
 
@@ -24,7 +24,7 @@ impl Sale {
 
     pub(super) fn apply_expired(&mut self, event: &HoldsExpired) {
         for order in &event.orders {
-            self.release(*order, OrderState::Expired);
+            self.take_step(*order, Step::Expire);
         }
     }
 }

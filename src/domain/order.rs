@@ -1,7 +1,16 @@
 //! One order: what a shard remembers of a winner, and the view of it that leaves the domain.
+//!
+//! | order | a payment in time | cancel | its deadline | a late payment that has fresh units | refund |
+//! |---|---|---|---|---|---|
+//! | `held` | `paid` | `cancelled` | `expired` | – | – |
+//! | `paid` | – | – | – | – | `refunded` |
+//! | `cancelled` | – | – | – | – | – |
+//! | `expired` | – | – | – | `paid` | – |
+//! | `refunded` | – | – | – | – | – |
 
 use serde::{Deserialize, Serialize};
 
+use super::payment::PaymentView;
 use super::slots::Slots;
 use crate::ids::{ActivityId, Cents, KeyDigest, OrderId, Qty, SkuId, SkuIndex, UnixMillis, UserId};
 
@@ -15,22 +24,71 @@ pub enum OrderState {
     Cancelled,
     /// The deadline passed.
     Expired,
+    /// A payment bought the units.
+    Paid,
+    /// An operator took it back after it was paid.
+    Refunded,
+}
+
+/// What can become of an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A payment comes in time.
+    Pay,
+    /// Its user gives it up.
+    Cancel,
+    /// Its deadline passes.
+    Expire,
+    /// A payment comes late, and there are fresh units for it.
+    Reacquire,
+    /// An operator takes it back.
+    Refund {
+        /// Whether its units go back on sale.
+        restock: bool,
+    },
+}
+
+impl Step {
+    /// Every step.
+    pub const ALL: [Self; 6] = [
+        Self::Pay,
+        Self::Cancel,
+        Self::Expire,
+        Self::Reacquire,
+        Self::Refund { restock: true },
+        Self::Refund { restock: false },
+    ];
 }
 
 impl OrderState {
+    /// Every state.
+    pub const ALL: [Self; 5] = [Self::Held, Self::Cancelled, Self::Expired, Self::Paid, Self::Refunded];
+
+    /// The table of transitions; `None` is a refusal. See the file's head.
+    #[must_use]
+    pub const fn after(self, step: Step) -> Option<Self> {
+        match (self, step) {
+            (Self::Held, Step::Pay) | (Self::Expired, Step::Reacquire) => Some(Self::Paid),
+            (Self::Held, Step::Cancel) => Some(Self::Cancelled),
+            (Self::Held, Step::Expire) => Some(Self::Expired),
+            (Self::Paid, Step::Refund { .. }) => Some(Self::Refunded),
+            _ => None,
+        }
+    }
+
     /// Whether the order's units count against its user's limit.
     #[must_use]
     pub fn is_live(self) -> bool {
         match self {
-            Self::Held => true,
-            Self::Cancelled | Self::Expired => false,
+            Self::Held | Self::Paid => true,
+            Self::Cancelled | Self::Expired | Self::Refunded => false,
         }
     }
 
     /// The state of that name.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Held, Self::Cancelled, Self::Expired].into_iter().find(|state| state.as_str() == word)
+        Self::ALL.into_iter().find(|state| state.as_str() == word)
     }
 
     /// The state's name in the contract.
@@ -40,6 +98,8 @@ impl OrderState {
             Self::Held => "held",
             Self::Cancelled => "cancelled",
             Self::Expired => "expired",
+            Self::Paid => "paid",
+            Self::Refunded => "refunded",
         }
     }
 }
@@ -91,4 +151,6 @@ pub struct OrderView {
     pub expires_at_ms: UnixMillis,
     /// The caller's own reference.
     pub reference: Option<Box<str>>,
+    /// The payments that name it, oldest first.
+    pub payments: Vec<PaymentView>,
 }

@@ -48,7 +48,7 @@ impl Sale {
             key: command.key,
             reference: command.reference.clone(),
         });
-        Ok(Decision { events: smallvec![event], order: Some(order), replayed: false })
+        Ok(Decision { events: smallvec![event], order: Some(order), ..Decision::default() })
     }
 
     /// The order that this user placed with this key, if any. Bodies are compared by what they ask for (U3).
@@ -97,17 +97,5 @@ impl Sale {
             state: OrderState::Held,
         });
         self.deadlines.push(event.order, event.expires_at_ms);
-    }
-
-    /// Ends a hold and puts its slots back on sale.
-    pub(super) fn release(&mut self, number: u32, to: OrderState) {
-        let order = self.orders.get_mut(number).expect("U2: an order that is released was placed");
-        assert_eq!(order.state, OrderState::Held, "S3: a hold ends once");
-        order.state = to;
-        let (index, slots) = (order.sku, order.slots.clone());
-        let sku = self.sku_mut(index);
-        sku.held -= slots.count();
-        sku.free.add(&slots);
-        self.deadlines.trim(&self.orders);
     }
 }

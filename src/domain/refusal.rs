@@ -51,6 +51,22 @@ pub enum Refusal {
         state: OrderState,
     },
 
+    /// The order is not paid.
+    #[error("the order is {}; only a paid order can be refunded", state.as_str())]
+    OrderNotRefundable {
+        /// What it is instead.
+        state: OrderState,
+    },
+    /// The payment's id came before, for another order, amount or currency.
+    #[error("this payment_id was received with another content")]
+    PaymentReused,
+    /// No such payment.
+    #[error("there is no such payment")]
+    PaymentNotFound,
+    /// The payment paid its order, which stands.
+    #[error("the payment is applied: it paid its order; refund the order first")]
+    RefundNotDue,
+
     /// An operator closed the activity for good.
     #[error("the activity was closed for good")]
     ActivityClosed,
@@ -117,6 +133,10 @@ impl Refusal {
             Self::SoldOut => "sold_out",
             Self::OrderNotFound => "order_not_found",
             Self::OrderNotCancellable { .. } => "order_not_cancellable",
+            Self::OrderNotRefundable { .. } => "order_not_refundable",
+            Self::PaymentReused => "payment_mismatch",
+            Self::PaymentNotFound => "not_found",
+            Self::RefundNotDue => "refund_not_due",
             Self::ActivityClosed => "activity_closed",
             Self::VersionConflict { .. } => "version_conflict",
             Self::ImmutableField { .. } => "immutable_field",

@@ -15,14 +15,15 @@ impl Sale {
         self.closed_at_ms.map_or(ends_at_ms, |closed_at_ms| closed_at_ms.min(ends_at_ms))
     }
 
-    /// Whether nothing can happen here any more: it ended `retain_ms` ago at least, and holds nothing.
+    /// Whether nothing is left to do here: it ended `retain_ms` ago at least, holds nothing and owes nothing back.
     #[must_use]
     pub fn is_settled(&self, now_ms: UnixMillis, retain_ms: u64) -> bool {
-        now_ms >= self.ended_at_ms().plus_ms(retain_ms) && self.next_deadline().is_none()
+        now_ms >= self.ended_at_ms().plus_ms(retain_ms) && self.next_deadline().is_none() && !self.owes()
     }
 
     pub(super) fn retire(&self, orders: u64) -> Decision {
         assert!(self.part.is_home() && self.next_deadline().is_none(), "S3: a hold ends before its activity leaves");
+        assert!(!self.owes(), "M6: what is owed back is paid back before its activity leaves");
         Decision::events(smallvec![Event::ActivityRetired(ActivityRetired { orders })])
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::command::{Command, Decision, Request, RequestKey, Stamped};
 use super::deadlines::Deadlines;
@@ -11,6 +11,7 @@ use super::event::{ActivityDefined, Author, Change, Event, Events};
 use super::order::{Order, OrderView};
 use super::orders::Orders;
 use super::part::Part;
+use super::payment::{PaymentView, Payments};
 use super::refusal::Refusal;
 use super::slots::{FreeSlots, SlotRange, Slots};
 use crate::ids::{ActivityId, Cents, KeyDigest, OrderId, Qty, ShardId, SkuId, SkuIndex, UnixMillis, UserId};
@@ -36,6 +37,9 @@ pub struct Sale {
     pub(super) closed_at_ms: Option<UnixMillis>,
     pub(super) skus: Vec<Sku>,
     pub(super) orders: Orders,
+    pub(super) payments: Payments,
+    /// Refunded orders whose units did not go back on sale. Few.
+    pub(super) unreturned: FxHashSet<u32>,
     pub(super) deadlines: Deadlines,
     /// The keys that cancelled an order. Few: most orders are not cancelled, and of those few with a key.
     pub(super) cancel_keys: FxHashMap<u32, KeyDigest>,
@@ -59,6 +63,8 @@ impl PartialEq for Sale {
             closed_at_ms,
             skus,
             orders,
+            payments,
+            unreturned,
             deadlines,
             cancel_keys,
             change_keys,
@@ -70,6 +76,7 @@ impl PartialEq for Sale {
             && (*paused, *closed, *closed_at_ms) == (other.paused, other.closed, other.closed_at_ms)
             && (skus, cancel_keys, change_keys) == (&other.skus, &other.cancel_keys, &other.change_keys)
             && *last_change_id == other.last_change_id
+            && (payments, unreturned) == (&other.payments, &other.unreturned)
             && *orders == other.orders
             && deadlines.next(orders) == other.deadlines.next(&other.orders)
             && all_due(deadlines, orders) == all_due(&other.deadlines, &other.orders)
@@ -90,12 +97,26 @@ pub(super) struct Sku {
     /// The highest slot ever given out, so that a new unit gets a number of its own.
     pub last_slot: u32,
     pub held: u32,
+    pub sold: u32,
 }
 
 impl Sku {
+    /// All units; `None` where there are more than can be.
+    pub fn units(&self) -> Option<u32> {
+        self.free.count().checked_add(self.held)?.checked_add(self.sold)
+    }
+
     /// A SKU without units that is not on sale.
     pub fn unlisted(sku_id: SkuId) -> Self {
-        Self { sku_id, price_cents: Cents(0), listed: false, free: FreeSlots::default(), last_slot: 0, held: 0 }
+        Self {
+            sku_id,
+            price_cents: Cents(0),
+            listed: false,
+            free: FreeSlots::default(),
+            last_slot: 0,
+            held: 0,
+            sold: 0,
+        }
     }
 }
 
@@ -177,6 +198,7 @@ impl Sale {
                     free,
                     last_slot: units(sku.stock),
                     held: 0,
+                    sold: 0,
                 }
             })
             .collect();
@@ -192,6 +214,8 @@ impl Sale {
             closed_at_ms: None,
             skus,
             orders: Orders::default(),
+            payments: Payments::default(),
+            unreturned: FxHashSet::default(),
             deadlines: Deadlines::default(),
             cancel_keys: FxHashMap::default(),
             change_keys: FxHashMap::default(),
@@ -210,6 +234,9 @@ impl Sale {
         match &stamped.command {
             Command::PlaceOrder(command) => self.place(command, now_ms),
             Command::CancelOrder(command) => self.cancel(command, now_ms),
+            Command::PayOrder(command) => self.pay(command, now_ms),
+            Command::RefundOrder(command) => self.refund(command),
+            Command::CloseRefund(command) => self.close_refund(command),
             Command::ExpireHolds => Ok(self.expire(now_ms)),
             Command::Redefine(command) => self.redefine(command, now_ms),
             Command::AddStock(command) => self.add_stock(command),
@@ -236,6 +263,10 @@ impl Sale {
             Event::ActivityRedefined(event) => self.apply_redefined(event),
             Event::SaleSwitched(event) => self.apply_switched(at_ms, event),
             Event::ChangeNoted(change) => self.remember(change),
+            Event::PaymentReceived(event) => self.apply_payment(at_ms, event),
+            Event::OrderRefunded(event) => self.apply_refunded(at_ms, event),
+            Event::RefundDone(event) => self.apply_refund_done(at_ms, event),
+            Event::PaymentSuspended(_) => panic!("M5: a payment is suspended by the suspense account alone"),
         }
     }
 
@@ -333,10 +364,10 @@ impl Sale {
     pub fn counts(&self) -> Vec<SkuCount> {
         let count = |sku: &Sku| SkuCount {
             sku_id: sku.sku_id.clone(),
-            stock: Qty(sku.free.count() + sku.held),
+            stock: Qty(sku.free.count() + sku.held + sku.sold),
             available: Qty(sku.free.count()),
             held: Qty(sku.held),
-            sold: Qty(0),
+            sold: Qty(sku.sold),
         };
         let listed = |sku_id: &SkuId| self.skus.iter().find(|sku| sku.listed && sku.sku_id == *sku_id);
         self.definition.skus.iter().filter_map(|sku| listed(&sku.sku_id)).map(count).collect()
@@ -377,7 +408,16 @@ impl Sale {
             held_at_ms: order.held_at_ms,
             expires_at_ms: order.expires_at_ms,
             reference: order.reference.clone(),
+            payments: self.payments_of(number),
         }
+    }
+
+    /// The payments that name an order, oldest first.
+    fn payments_of(&self, number: u32) -> Vec<PaymentView> {
+        let mut payments: Vec<_> =
+            self.payments.of_order(number).map(|(number, payment)| self.payment_view(number, payment)).collect();
+        payments.reverse();
+        payments
     }
 
     pub(super) fn sku(&self, index: SkuIndex) -> &Sku {
@@ -419,7 +459,12 @@ impl Sale {
 impl Decision {
     /// Something happens.
     pub(super) fn events(events: Events) -> Self {
-        Self { events, order: None, replayed: false }
+        Self { events, ..Self::default() }
+    }
+
+    /// What happens to a payment, if anything does.
+    pub(super) fn payment(events: Events, payment: u32, replayed: bool) -> Self {
+        Self { events, order: None, payment: Some(payment), replayed }
     }
 
     /// An earlier request with the same key was carried out.
@@ -435,6 +480,6 @@ impl Decision {
 
     /// Nothing is left to do; the answer is this order.
     pub(super) fn existing(order: u32, replayed: bool) -> Self {
-        Self { events: Events::new(), order: Some(order), replayed }
+        Self { order: Some(order), replayed, ..Self::default() }
     }
 }

@@ -9,7 +9,8 @@ use super::definition::Definition;
 use super::event::{ActivityRetired, Entry, Event};
 use super::part::Part;
 use super::sale::Sale;
-use crate::ids::{ActivityId, Seq, ShardId, UnixMillis};
+use super::suspense::Suspense;
+use crate::ids::{ActivityId, KeyDigest, Seq, ShardId, UnixMillis};
 
 /// The state that a journal gives.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +18,7 @@ pub struct Sales {
     pub(super) shards: BTreeMap<ShardId, Sale>,
     pub(super) standing: BTreeMap<ActivityId, Standing>,
     pub(super) retired: BTreeMap<ActivityId, Retired>,
+    pub(super) suspense: Suspense,
     pub(super) last_shard: ShardId,
     pub(super) last_change_id: u64,
     pub(super) last_at_ms: UnixMillis,
@@ -51,6 +53,8 @@ pub struct Retired {
     pub first: Seq,
     /// Its last event, by which it left.
     pub last: Seq,
+    /// The payments that its shards own, each by the part and the digest of its id: an id is received once, for good.
+    pub payments: Arc<[(u16, KeyDigest)]>,
 }
 
 /// An event that cannot follow on those before it. The journal is whole (its checksums hold) and still not one that
@@ -76,7 +80,11 @@ impl Sales {
     /// [`Unfit`] where it cannot be true; the state is of no use then.
     pub fn take(&mut self, seq: Seq, entry: &Entry) -> Result<(), Unfit> {
         self.last_at_ms = self.last_at_ms.max(entry.at_ms);
+        self.last_change_id = entry.event.change().map_or(0, |change| change.change_id).max(self.last_change_id);
         let unfit = |why: String| Unfit { seq, shard: entry.shard, why };
+        if entry.shard == Suspense::SHARD {
+            return asserted(|| self.suspense.apply(entry)).map_err(unfit);
+        }
         let taken = match (self.shards.get_mut(&entry.shard), &entry.event) {
             (None, Event::ActivityDefined(_)) => self.define(seq, entry),
             (None, _) => return Err(unfit("the shard was never defined, or its activity has left".to_owned())),
@@ -129,7 +137,9 @@ impl Sales {
     fn retire(&mut self, seq: Seq, shard: ShardId, event: &ActivityRetired) -> Result<(), String> {
         let activity_id = self.shards[&shard].activity_id();
         let orders: u64 = self.parts(activity_id).map(|sale| u64::from(sale.orders_placed())).sum();
-        let held = self.parts(activity_id).any(|sale| sale.next_deadline().is_some());
+        let held = self.parts(activity_id).any(|sale| sale.next_deadline().is_some() || sale.owes());
+        let keys = |sale: &Sale| sale.payments.keys().map(move |key| (sale.part().number, key)).collect::<Vec<_>>();
+        let payments = self.parts(activity_id).flat_map(keys).collect();
         let home = &self.shards[&shard];
         if !home.part().is_home() || held || orders != event.orders {
             return Err(format!("an activity with {orders} orders leaves with {}, or is not over", event.orders));
@@ -143,6 +153,7 @@ impl Sales {
             orders,
             first: standing.first,
             last: seq,
+            payments,
         };
         (0..standing.shards).for_each(|number| drop(self.shards.remove(&retired.home.shard(number))));
         self.retired.insert(activity_id, retired);
@@ -178,6 +189,23 @@ impl Sales {
     #[must_use]
     pub fn retired(&self) -> &BTreeMap<ActivityId, Retired> {
         &self.retired
+    }
+
+    /// The payments that no order in memory answers for.
+    #[must_use]
+    pub fn suspense(&self) -> &Suspense {
+        &self.suspense
+    }
+
+    /// Every payment's owner: its shard, or the suspense account, by the digest of its id.
+    pub fn payment_owners(&self) -> impl Iterator<Item = (KeyDigest, ShardId)> + '_ {
+        let suspended = self.suspense.payments.keys().map(|key| (key, Suspense::SHARD));
+        let standing = self.shards.values().flat_map(|sale| sale.payments.keys().map(|key| (key, sale.shard())));
+        let left = self
+            .retired
+            .values()
+            .flat_map(|left| left.payments.iter().map(|(part, key)| (*key, left.home.shard(*part))));
+        suspended.chain(standing).chain(left)
     }
 
     /// The highest shard number that was ever given, those of parts that are still to be defined included.

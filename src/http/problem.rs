@@ -195,10 +195,13 @@ impl Problem {
             | Refusal::LimitReached { .. }
             | Refusal::SoldOut
             | Refusal::OrderNotCancellable { .. }
+            | Refusal::OrderNotRefundable { .. }
+            | Refusal::RefundNotDue
             | Refusal::ActivityClosed => StatusCode::CONFLICT,
-            Refusal::SkuNotFound | Refusal::OrderNotFound => StatusCode::NOT_FOUND,
+            Refusal::SkuNotFound | Refusal::OrderNotFound | Refusal::PaymentNotFound => StatusCode::NOT_FOUND,
             Refusal::VersionConflict { .. } => StatusCode::PRECONDITION_FAILED,
             Refusal::KeyReused
+            | Refusal::PaymentReused
             | Refusal::InvalidQuantity { .. }
             | Refusal::ImmutableField { .. }
             | Refusal::StockTooLow { .. }
@@ -215,7 +218,9 @@ impl Problem {
                 let ids: Vec<String> = orders.iter().map(|number| refused.order_id(*number).to_string()).collect();
                 problem.with("order_ids", json!(ids))
             }
-            Refusal::OrderNotCancellable { state } => problem.with("state", json!(state)),
+            Refusal::OrderNotCancellable { state } | Refusal::OrderNotRefundable { state } => {
+                problem.with("state", json!(state))
+            }
             Refusal::VersionConflict { version } => problem.with("version", json!(version)),
             Refusal::ImmutableField { field } => problem.with("field", json!(field)),
             Refusal::StockTooLow { sku, largest_reduction } => {

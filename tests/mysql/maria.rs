@@ -63,6 +63,7 @@ impl Maria {
         let dir = tempfile::Builder::new().prefix("maria-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
         let dir = dir.expect("a directory below the build's");
         copy(&template(&programs), &dir.path().join("data"));
+        fs::create_dir(dir.path().join("tmp")).expect("a fresh directory");
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         let mut maria = Self { programs, dir, port: 0, arguments, running: None };
         // A port that was free may be taken when the server comes to it.
@@ -194,6 +195,8 @@ impl Maria {
         let heard = self.log().len();
         let mut command = self.programs.server();
         command.args(FILES).args(OPTIONS).arg(option("--datadir=", &data)).arg(format!("--port={}", self.port));
+        // A server that starts removes other servers' tables from the directory for such that is temporary.
+        command.arg(option("--tmpdir=", &self.dir.path().join("tmp")));
         command.args(&self.arguments).stdin(Stdio::null());
         command.stdout(log.try_clone().expect("a descriptor")).stderr(log);
         let mut running = Running::of(command.spawn().expect("mariadbd can be started"));
@@ -316,6 +319,8 @@ fn template(programs: &Programs) -> PathBuf {
         let mut command = programs.installer();
         command.args(FILES).args(["--auth-root-authentication-method=normal", "--skip-test-db"]);
         command.arg(option("--datadir=", &data)).stdin(Stdio::null());
+        // Servers that start meanwhile must not find what it keeps for a moment: see `try_start`.
+        command.arg(option("--tmpdir=", dir.path()));
         let ended = command.output().expect("mariadb-install-db can be started");
         assert!(ended.status.success(), "no data directory: {ended:?}");
         // Whole or not at all; where another process was faster, its is as good.

@@ -205,5 +205,6 @@ fn view(order: OrderRow) -> OrderView {
         held_at_ms: order.held_at_ms,
         expires_at_ms: order.expires_at_ms,
         reference: order.reference,
+        payments: Vec::new(),
     }
 }

@@ -124,6 +124,9 @@ impl Books {
                 self.is_home(seq, report)
             }
             Event::ChangeNoted(_) => self.is_home(seq, report),
+            Event::PaymentReceived(_) | Event::OrderRefunded(_) | Event::RefundDone(_) | Event::PaymentSuspended(_) => {
+                todo!("payments")
+            }
             Event::ActivityDefined(_) | Event::SlotsMoved(_) | Event::HomeFollowed(_) | Event::ActivityRetired(_) => {
                 false
             }
@@ -293,6 +296,9 @@ impl Books {
                 (0..self.skus.len()).collect()
             }
             Event::SaleSwitched(_) | Event::ChangeNoted(_) | Event::ActivityRetired(_) => Touched::new(),
+            Event::PaymentReceived(_) | Event::OrderRefunded(_) | Event::RefundDone(_) | Event::PaymentSuspended(_) => {
+                todo!("payments")
+            }
         }
     }
 

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use super::super::sales::{Sales, Standing};
+use super::super::suspense::Suspense;
 use super::bytes::Bytes;
 use super::ledger::{End, read_end, read_retired, read_standing};
-use super::{Fault, MAGIC, VERSION, kind, shard};
-use crate::ids::ShardId;
+use super::{Fault, MAGIC, VERSION, VERSION_OLDEST, kind, payments, shard};
+use crate::ids::{ActivityId, KeyDigest, ShardId};
 
 /// Reads pieces, in the order in which they were encoded.
 pub struct Decoder {
@@ -17,6 +18,8 @@ pub struct Decoder {
     shards: BTreeMap<ShardId, shard::Read>,
     /// Everything but the shards.
     ledger: Sales,
+    /// The ids of payments whose activity has left.
+    left_payments: BTreeMap<ActivityId, Vec<(u16, KeyDigest)>>,
     end: Option<End>,
 }
 
@@ -31,7 +34,8 @@ impl Decoder {
     /// no such shard may be left out. The state's last numbers are the whole's.
     #[must_use]
     pub fn within(shards: RangeInclusive<ShardId>) -> Self {
-        Self { within: shards, whole: false, shards: BTreeMap::new(), ledger: Sales::default(), end: None }
+        let (ledger, left_payments) = (Sales::default(), BTreeMap::new());
+        Self { within: shards, whole: false, shards: BTreeMap::new(), ledger, left_payments, end: None }
     }
 
     /// Takes the next piece in.
@@ -44,7 +48,7 @@ impl Decoder {
             return Err(Fault::NotAPiece);
         }
         match rows.byte()? {
-            VERSION => {}
+            VERSION_OLDEST..=VERSION => {}
             version => return Err(Fault::UnknownVersion { version }),
         }
         while !rows.0.is_empty() {
@@ -60,16 +64,24 @@ impl Decoder {
             return Err(Fault::Senseless("something follows on the end"));
         }
         match of {
-            kind::ORDERS | kind::HEAD | kind::FREE | kind::CHANGE_KEYS => {
+            kind::ORDERS | kind::HEAD | kind::FREE | kind::CHANGE_KEYS | kind::PAYMENTS => {
                 let about = ShardId(row.small()?);
                 if !self.within.contains(&about) {
                     return Ok(());
+                }
+                if about == Suspense::SHARD {
+                    if of != kind::PAYMENTS {
+                        return Err(Fault::Senseless("no activity has shard 0"));
+                    }
+                    let Suspense { payments, named } = &mut self.ledger.suspense;
+                    return payments::read(payments, Some(named), row);
                 }
                 let read = self.shards.entry(about).or_default();
                 match of {
                     kind::ORDERS => read.orders.row(row),
                     kind::HEAD => read.head(row),
                     kind::FREE => read.free(row),
+                    kind::PAYMENTS => read.payments(row),
                     _ => read.change_keys(row),
                 }
             }
@@ -89,6 +101,13 @@ impl Decoder {
                 }
                 Ok(())
             }
+            kind::LEFT_PAYMENTS => {
+                let activity_id = ActivityId(row.number()?);
+                // Of an activity that is not wanted, or that is not there at all.
+                let Some(retired) = self.ledger.retired.get(&activity_id) else { return Ok(()) };
+                let parts = retired.definition.shards.max(1);
+                payments::read_keys(self.left_payments.entry(activity_id).or_default(), parts, row)
+            }
             kind::END => {
                 self.end = Some(read_end(row)?);
                 Ok(())
@@ -102,11 +121,18 @@ impl Decoder {
     /// # Errors
     /// [`Fault::Senseless`] where something is missing or does not go together.
     pub fn finish(self) -> Result<Sales, Fault> {
-        let Self { within: _, whole, shards, ledger: mut sales, end } = self;
+        let Self { within: _, whole, shards, ledger: mut sales, left_payments, end } = self;
         let end = end.ok_or(Fault::Senseless("it has no end"))?;
         let counts = [shards.len() as u64, sales.standing.len() as u64, sales.retired.len() as u64];
         if whole && counts != [end.shards, end.standing, end.retired] {
             return Err(Fault::Senseless("something is missing"));
+        }
+        if !payments::is_sound(&sales.suspense) {
+            return Err(Fault::Senseless("the suspense account has what is not owed back"));
+        }
+        for (activity_id, keys) in left_payments {
+            let retired = sales.retired.get_mut(&activity_id).expect("its keys were kept because it is there");
+            retired.payments = keys.into();
         }
         for (number, read) in shards {
             let sale = read.finish(number)?;

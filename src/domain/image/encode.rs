@@ -1,9 +1,14 @@
 //! From a state to pieces. Shards are given in the order of their numbers, all at once or a few at a time: where the
 //! pieces are cut depends on the state alone.
 
+use super::super::payment::Payments;
 use super::super::sale::Sale;
 use super::super::sales::Sales;
-use super::{BLOCK_SHARDS, MAGIC, PIECE_BYTES_CLOSE, PIECE_ORDERS, Piece, VERSION, kind, ledger, orders, shard};
+use super::super::suspense::Suspense;
+use super::{
+    BLOCK_SHARDS, MAGIC, PIECE_BYTES_CLOSE, PIECE_ORDERS, PIECE_PAYMENTS, Piece, VERSION, kind, ledger, orders,
+    payments, shard,
+};
 use crate::ids::ShardId;
 
 /// Encodes a state, handing over a piece at a time.
@@ -74,6 +79,13 @@ impl<E, F: FnMut(Piece<'_>) -> Result<(), E>> Encoder<F> {
             done = self.alone.orders(sale, done, upto);
             self.alone.close(&mut self.each)?;
         }
+        let paid = sale.payments.count();
+        let mut paid_done = 0;
+        while paid_done < paid / PIECE_PAYMENTS * PIECE_PAYMENTS {
+            let upto = (paid_done / PIECE_PAYMENTS + 1) * PIECE_PAYMENTS;
+            paid_done = self.alone.payments(sale.shard(), &sale.payments, None, paid_done, upto);
+            self.alone.close(&mut self.each)?;
+        }
         let Self { each, shared, .. } = self;
         shard::put(sale, |of, put| {
             shared.row(of, sale.shard(), put);
@@ -81,6 +93,10 @@ impl<E, F: FnMut(Piece<'_>) -> Result<(), E>> Encoder<F> {
         })?;
         while done < sale.orders_placed() {
             done = shared.orders(sale, done, sale.orders_placed());
+            shared.close_if_full(each)?;
+        }
+        while paid_done < paid {
+            paid_done = shared.payments(sale.shard(), &sale.payments, None, paid_done, paid);
             shared.close_if_full(each)?;
         }
         Ok(())
@@ -121,6 +137,28 @@ impl Open {
         self.row(kind::ORDERS, sale.shard(), |out| last = orders::put(sale, done, upto, out));
         self.orders += last - done;
         last
+    }
+
+    /// Adds a row of the payments after `done`, at most up to `upto`; gives the last one that is in it.
+    fn payments(&mut self, owner: ShardId, all: &Payments, named: Option<&[Box<str>]>, done: u32, upto: u32) -> u32 {
+        let mut last = done;
+        self.row(kind::PAYMENTS, owner, |out| last = payments::put(all, named, done, upto, out));
+        last
+    }
+
+    /// Adds the suspense account in pieces of its own.
+    pub fn suspense<E>(
+        &mut self,
+        suspense: &Suspense,
+        each: &mut impl FnMut(Piece<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let (count, mut done) = (suspense.payments.count(), 0);
+        while done < count {
+            let upto = count.min((done / PIECE_PAYMENTS + 1) * PIECE_PAYMENTS);
+            done = self.payments(Suspense::SHARD, &suspense.payments, Some(&suspense.named), done, upto);
+            self.close(each)?;
+        }
+        Ok(())
     }
 
     /// Hands over what is there, if anything is.

@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 use super::super::definition::Definition;
 use super::super::part::Part;
 use super::super::sales::{Retired, Sales, Standing};
+use super::super::suspense::Suspense;
 use super::bytes::{Bytes, put as put_number, put_after};
 use super::encode::Open;
+use super::payments::{self, ROW_KEYS};
 use super::{Fault, Piece, kind};
 use crate::ids::{ActivityId, Seq, ShardId, UnixMillis};
 
@@ -50,7 +52,8 @@ pub(super) fn put<E>(
     each: &mut impl FnMut(Piece<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
     // Named one by one: a field that is new must be thought of here.
-    let Sales { shards: _, standing, retired, last_shard, last_change_id, last_at_ms } = sales;
+    let Sales { shards: _, standing, retired, suspense, last_shard, last_change_id, last_at_ms } = sales;
+    open.suspense(suspense, each)?;
     let listed: Vec<(&ActivityId, &Standing)> = standing.iter().collect();
     for listed in listed.chunks(ROW_STANDING) {
         open.any_row(kind::STANDING, |out| put_standing(listed, out));
@@ -64,6 +67,13 @@ pub(super) fn put<E>(
         for (activity_id, retired) in left {
             open.any_row(kind::RETIRED, |out| put_retired(**activity_id, retired, out));
             open.close_if_full(each)?;
+            for keys in retired.payments.chunks(ROW_KEYS) {
+                open.any_row(kind::LEFT_PAYMENTS, |out| {
+                    put_number(out, activity_id.0);
+                    payments::put_keys(keys, out);
+                });
+                open.close_if_full(each)?;
+            }
         }
         open.close(each)?;
     }
@@ -89,7 +99,7 @@ fn put_standing(listed: &[(&ActivityId, &Standing)], out: &mut Vec<u8>) {
 }
 
 fn put_retired(activity_id: ActivityId, retired: &Retired, out: &mut Vec<u8>) {
-    let Retired { home, definition, version, closed, orders, first, last } = retired;
+    let Retired { home, definition, version, closed, orders, first, last, payments: _ } = retired;
     let left = Left {
         activity_id,
         home: *home,
@@ -130,7 +140,9 @@ pub(super) fn read_retired(row: Bytes<'_>) -> Result<(ActivityId, Retired), Faul
         .map_err(|_| Fault::Senseless("an activity that has left does not decode"))?;
     Bytes(decoder.get_ref()).ends()?;
     let Left { activity_id, home, definition, version, closed, orders, first, last } = left;
-    Ok((activity_id, Retired { home, definition: Arc::new(definition), version, closed, orders, first, last }))
+    let definition = Arc::new(definition);
+    let retired = Retired { home, definition, version, closed, orders, first, last, payments: Arc::default() };
+    Ok((activity_id, retired))
 }
 
 /// Reads the last row.
@@ -153,6 +165,9 @@ impl Sales {
     pub fn absorb_ledger(&mut self, part: Self) {
         self.standing.extend(part.standing);
         self.retired.extend(part.retired);
+        if part.suspense != Suspense::default() {
+            self.suspense = part.suspense;
+        }
         self.last_shard = self.last_shard.max(part.last_shard);
         self.last_change_id = self.last_change_id.max(part.last_change_id);
         self.last_at_ms = self.last_at_ms.max(part.last_at_ms);

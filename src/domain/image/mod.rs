@@ -5,6 +5,7 @@
 //!  row     kind (1 byte), length (4, little-endian), content
 //!
 //!  orders of one shard      16,384 of them from a fixed number on, in a piece of their own; the last few as below
+//!  payments of one shard    the same, after its orders; those of the suspense account come first of all
 //!  a shard's head           what it is, its SKUs; free slots and operators' keys in rows of their own
 //!  standing, retired, end   the ledger: what is in memory, what has left it, the last numbers given
 //! ```
@@ -23,6 +24,7 @@ mod decode;
 mod encode;
 mod ledger;
 mod orders;
+mod payments;
 mod shard;
 
 use std::fmt;
@@ -33,13 +35,17 @@ pub use encode::{Encoder, encode};
 use super::sales::Sales;
 use crate::ids::ShardId;
 
-/// The version that this program writes, and the only one it knows.
-pub const VERSION: u8 = 1;
+/// The version that this program writes. It reads those before it too: [`VERSION_OLDEST`].
+pub const VERSION: u8 = 2;
+/// The oldest version that it reads: 1 has no payments.
+pub const VERSION_OLDEST: u8 = 1;
 /// No piece is larger. One is closed after the row that takes it past 1 MiB, and the largest row is one of orders, which
 /// ends after the order that takes it past 2 MiB.
 pub const PIECE_BYTES_MAX: usize = 4 << 20;
 /// Orders in a piece of their own.
 pub const PIECE_ORDERS: u32 = 16_384;
+/// Payments in a piece of their own.
+pub const PIECE_PAYMENTS: u32 = 8_192;
 
 const MAGIC: [u8; 3] = *b"DBI";
 const PIECE_BYTES_CLOSE: usize = 1 << 20;
@@ -56,6 +62,8 @@ mod kind {
     pub const STANDING: u8 = 5;
     pub const RETIRED: u8 = 6;
     pub const END: u8 = 7;
+    pub const PAYMENTS: u8 = 8;
+    pub const LEFT_PAYMENTS: u8 = 9;
 }
 
 /// A piece as it leaves the encoder.
@@ -135,7 +143,7 @@ pub enum Fault {
     #[error("it does not begin as a piece does")]
     NotAPiece,
     /// A piece of a version that this program does not know.
-    #[error("it is of version {version}, and this program knows version {VERSION}")]
+    #[error("it is of version {version}, and this program knows versions {VERSION_OLDEST} to {VERSION}")]
     UnknownVersion {
         /// The version it names.
         version: u8,

@@ -1,7 +1,7 @@
 //! Orders in an image. Most of an order is what the one before it was, or a step on: such fields are differences, and an
 //! order with a key takes some thirty bytes.
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
 use super::super::deadlines::Deadlines;
@@ -13,12 +13,19 @@ use super::bytes::{Bytes, put as put_number, put_after};
 use super::{Fault, ROW_BYTES_CLOSE};
 use crate::ids::{Cents, KeyDigest, SkuIndex, UnixMillis, UserId};
 
-/// The lowest two bits of an order's first byte are its state; the others say what follows.
-const STATE: u8 = 0b11;
+/// These bits of an order's first byte are its state; the others say what follows.
+const STATE: u8 = 0b0100_0011;
+const HELD: u8 = 0;
+const CANCELLED: u8 = 1;
+const EXPIRED: u8 = 2;
+const PAID: u8 = 3;
+const REFUNDED: u8 = 0b0100_0000;
 const HAS_KEY: u8 = 1 << 2;
 const HAS_REFERENCE: u8 = 1 << 3;
 const HAS_CANCEL_KEY: u8 = 1 << 4;
 const IS_ONE_RANGE: u8 = 1 << 5;
+/// It was refunded, and its units did not go back on sale.
+const IS_UNRETURNED: u8 = 1 << 7;
 
 /// The least that an order takes: its flags, its user and a byte for each number.
 const ORDER_BYTES_MIN: usize = 14;
@@ -43,13 +50,14 @@ pub(super) fn put(sale: &Sale, done: u32, upto: u32, out: &mut Vec<u8>) -> u32 {
         last += 1;
         let order = sale.orders.get(last).expect("U2: a shard's orders are numbered without a gap");
         let cancel_key = if order.state == OrderState::Cancelled { sale.cancel_keys.get(&last) } else { None };
-        put_order(order, cancel_key, &mut before, out);
+        let unreturned = sale.unreturned.contains(&last);
+        put_order(order, cancel_key, unreturned, &mut before, out);
     }
     out[place..place + 4].copy_from_slice(&(last - done).to_le_bytes());
     last
 }
 
-fn put_order(order: &Order, cancel_key: Option<&KeyDigest>, before: &mut Before, out: &mut Vec<u8>) {
+fn put_order(order: &Order, cancel_key: Option<&KeyDigest>, unreturned: bool, before: &mut Before, out: &mut Vec<u8>) {
     // Named one by one: a field that is new must be thought of here.
     let Order {
         user,
@@ -64,9 +72,11 @@ fn put_order(order: &Order, cancel_key: Option<&KeyDigest>, before: &mut Before,
         state,
     } = order;
     let state = match state {
-        OrderState::Held => 0,
-        OrderState::Cancelled => 1,
-        OrderState::Expired => 2,
+        OrderState::Held => HELD,
+        OrderState::Cancelled => CANCELLED,
+        OrderState::Expired => EXPIRED,
+        OrderState::Paid => PAID,
+        OrderState::Refunded => REFUNDED,
     };
     let flag = |is_so: bool, flag: u8| if is_so { flag } else { 0 };
     out.push(
@@ -74,7 +84,8 @@ fn put_order(order: &Order, cancel_key: Option<&KeyDigest>, before: &mut Before,
             | flag(key.is_some(), HAS_KEY)
             | flag(reference.is_some(), HAS_REFERENCE)
             | flag(cancel_key.is_some(), HAS_CANCEL_KEY)
-            | flag(slots.ranges().len() == 1, IS_ONE_RANGE),
+            | flag(slots.ranges().len() == 1, IS_ONE_RANGE)
+            | flag(unreturned, IS_UNRETURNED),
     );
     out.extend_from_slice(&user.0.to_le_bytes());
     let window_ms = expires_at_ms.wrapping_sub(*held_at_ms);
@@ -109,8 +120,11 @@ pub(super) struct Read {
     pub orders: Orders,
     pub deadlines: Deadlines,
     pub cancel_keys: FxHashMap<u32, KeyDigest>,
-    /// Units held, by SKU; as long as the highest index that any order names.
-    pub held: Vec<u32>,
+    pub unreturned: FxHashSet<u32>,
+    /// Orders that are paid.
+    pub paid: usize,
+    /// Units held and sold, by SKU; as long as the highest index that any order names.
+    pub units: Vec<(u32, u32)>,
 }
 
 impl Read {
@@ -137,9 +151,11 @@ impl Read {
     fn order(&mut self, number: u32, row: &mut Bytes<'_>, before: &mut Before) -> Result<Order, Fault> {
         let flags = row.byte()?;
         let state = match flags & STATE {
-            0 => OrderState::Held,
-            1 => OrderState::Cancelled,
-            2 => OrderState::Expired,
+            HELD => OrderState::Held,
+            CANCELLED => OrderState::Cancelled,
+            EXPIRED => OrderState::Expired,
+            PAID => OrderState::Paid,
+            REFUNDED => OrderState::Refunded,
             _ => return Err(Fault::Senseless("an order is in no state that there is")),
         };
         let has = |flag: u8| flags & flag != 0;
@@ -158,10 +174,23 @@ impl Read {
             }
             self.cancel_keys.insert(number, KeyDigest(row.array()?));
         }
-        self.hold(sku, if state.is_live() { slots.count() } else { 0 })?;
+        if has(IS_UNRETURNED) {
+            if state != OrderState::Refunded {
+                return Err(Fault::Senseless("an order that was not refunded keeps its units back"));
+            }
+            self.unreturned.insert(number);
+        }
+        self.paid += usize::from(state == OrderState::Paid);
+        let (held, sold) = match state {
+            OrderState::Held => (slots.count(), 0),
+            OrderState::Paid => (0, slots.count()),
+            OrderState::Refunded if has(IS_UNRETURNED) => (0, slots.count()),
+            OrderState::Cancelled | OrderState::Expired | OrderState::Refunded => (0, 0),
+        };
+        self.count(sku, held, sold)?;
         let held_at_ms = UnixMillis(before.held_at_ms);
         let expires_at_ms = UnixMillis(before.held_at_ms.wrapping_add(before.window_ms));
-        if state.is_live() {
+        if state == OrderState::Held {
             self.deadlines.push(number, expires_at_ms);
         }
         Ok(Order {
@@ -178,13 +207,17 @@ impl Read {
         })
     }
 
-    fn hold(&mut self, sku: SkuIndex, units: u32) -> Result<(), Fault> {
+    fn count(&mut self, sku: SkuIndex, held: u32, sold: u32) -> Result<(), Fault> {
         let place = usize::from(sku.0);
-        if place >= self.held.len() {
-            self.held.resize(place + 1, 0);
+        if place >= self.units.len() {
+            self.units.resize(place + 1, (0, 0));
         }
-        let held = self.held[place].checked_add(units);
-        self.held[place] = held.ok_or(Fault::Senseless("more units are held than can be"))?;
+        let units = &mut self.units[place];
+        let sums = (units.0.checked_add(held), units.1.checked_add(sold));
+        let (Some(held), Some(sold)) = sums else {
+            return Err(Fault::Senseless("more units are held or sold than can be"));
+        };
+        *units = (held, sold);
         Ok(())
     }
 }

@@ -9,11 +9,13 @@ use serde::{Deserialize, Serialize};
 
 use super::super::definition::Definition;
 use super::super::event::Author;
+use super::super::order::OrderState;
 use super::super::part::Part;
+use super::super::payment::{Payment, PaymentState, Payments};
 use super::super::sale::{Sale, Sku};
 use super::super::slots::{FreeSlots, SlotRange};
 use super::bytes::{Bytes, put as put_number, put_after};
-use super::{Fault, kind, orders};
+use super::{Fault, kind, orders, payments};
 use crate::ids::{ActivityId, Cents, KeyDigest, ShardId, SkuId, UnixMillis, UserId};
 
 /// Free ranges, or keys, in one row.
@@ -55,6 +57,8 @@ pub(super) fn put<E>(
         closed_at_ms,
         skus,
         orders,
+        payments: _,
+        unreturned: _,
         deadlines: _,
         cancel_keys: _,
         change_keys,
@@ -92,7 +96,7 @@ pub(super) fn put<E>(
 }
 
 fn head_of_sku(sku: &Sku) -> (&SkuId, Cents, bool, u32) {
-    let Sku { sku_id, price_cents, listed, free: _, last_slot, held: _ } = sku;
+    let Sku { sku_id, price_cents, listed, free: _, last_slot, held: _, sold: _ } = sku;
     (sku_id, *price_cents, *listed, *last_slot)
 }
 
@@ -131,6 +135,7 @@ fn put_keys(keys: &[(Author, KeyDigest, KeyDigest)], out: &mut Vec<u8>) {
 #[derive(Default)]
 pub(super) struct Read {
     pub orders: orders::Read,
+    payments: Payments,
     head: Option<Head<Definition, SkuId>>,
     free: Vec<FreeSlots>,
     change_keys: FxHashMap<(Author, KeyDigest), KeyDigest>,
@@ -178,15 +183,32 @@ impl Read {
         row.ends()
     }
 
+    pub fn payments(&mut self, row: Bytes<'_>) -> Result<(), Fault> {
+        payments::read(&mut self.payments, None, row)
+    }
+
     /// The shard's state, where what was read of it goes together.
     pub fn finish(self, shard: ShardId) -> Result<Sale, Fault> {
-        let Self { orders: orders::Read { orders, deadlines, cancel_keys, mut held }, head, mut free, change_keys } =
-            self;
+        let Self { orders, payments, head, mut free, change_keys } = self;
+        let orders::Read { orders, deadlines, cancel_keys, unreturned, mut units, paid } = orders;
         let head = head.ok_or(Fault::Senseless("a shard has no head"))?;
         if head.orders != orders.count() {
             return Err(Fault::Senseless("orders of a shard are missing"));
         }
-        if held.len() > head.skus.len() || free.len() > head.skus.len() {
+        let state = |order: u32| orders.get(order).map(|order| order.state);
+        if payments.from(1).any(|(_, payment)| state(payment.order).is_none()) {
+            return Err(Fault::Senseless("a payment is of no order"));
+        }
+        let applied = |(_, payment): &(u32, &Payment)| payment.state() == PaymentState::Applied;
+        let pays_alone = |(_, payment): (u32, &Payment)| {
+            state(payment.order) == Some(OrderState::Paid)
+                && payments.of_order(payment.order).filter(applied).count() == 1
+        };
+        let each_pays = payments.from(1).filter(applied).all(pays_alone);
+        if !each_pays || payments.from(1).filter(applied).count() != paid {
+            return Err(Fault::Senseless("a paid order has not the one payment that paid it"));
+        }
+        if units.len() > head.skus.len() || free.len() > head.skus.len() {
             return Err(Fault::Senseless("a shard names a SKU that it does not have"));
         }
         // Shard numbers are below 2^27, so no part's number beside them can overflow.
@@ -194,10 +216,10 @@ impl Read {
         if home > ShardId::MAX || number >= head.definition.shards.max(1) || head.part.shard(number) != shard {
             return Err(Fault::Senseless("a shard is not the part that it says it is"));
         }
-        held.resize(head.skus.len(), 0);
+        units.resize(head.skus.len(), (0, 0));
         free.resize_with(head.skus.len(), FreeSlots::default);
-        let skus: Vec<Sku> = head.skus.into_iter().zip(free.into_iter().zip(held)).map(sku).collect();
-        if skus.iter().any(|sku| sku.free.count().checked_add(sku.held).is_none()) {
+        let skus: Vec<Sku> = head.skus.into_iter().zip(free.into_iter().zip(units)).map(sku).collect();
+        if skus.iter().any(|sku| sku.units().is_none()) {
             return Err(Fault::Senseless("a SKU has more units than there can be"));
         }
         let definition = Arc::new(head.definition);
@@ -217,6 +239,8 @@ impl Read {
             closed_at_ms: head.closed_at_ms,
             skus,
             orders,
+            payments,
+            unreturned,
             deadlines,
             cancel_keys,
             change_keys,
@@ -225,7 +249,7 @@ impl Read {
     }
 }
 
-fn sku(read: ((SkuId, Cents, bool, u32), (FreeSlots, u32))) -> Sku {
-    let ((sku_id, price_cents, listed, last_slot), (free, held)) = read;
-    Sku { sku_id, price_cents, listed, free, last_slot, held }
+fn sku(read: ((SkuId, Cents, bool, u32), (FreeSlots, (u32, u32)))) -> Sku {
+    let ((sku_id, price_cents, listed, last_slot), (free, (held, sold))) = read;
+    Sku { sku_id, price_cents, listed, free, last_slot, held, sold }
 }

@@ -84,6 +84,9 @@ impl Known {
                 self.acted(batch, seq, entry, &event.change, action)
             }
             Event::ChangeNoted(change) => self.acted(batch, seq, entry, change, "note"),
+            Event::PaymentReceived(_) | Event::OrderRefunded(_) | Event::RefundDone(_) | Event::PaymentSuspended(_) => {
+                todo!("payments")
+            }
             // Where a free unit lies, and what parts make of their home's change, is no row's business.
             Event::SlotsMoved(_) | Event::HomeFollowed(_) | Event::ActivityRetired(_) => Ok(()),
         }
