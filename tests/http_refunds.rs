@@ -3,7 +3,7 @@
 
 mod http;
 
-use http::payments::{pay, pay_for, payment, paying};
+use http::payments::{pay, pay_for, paying, payment};
 use http::shards;
 use http::{NOW_MS, ORDERS, PAYMENT_WINDOW_S, Reply, Request, SALE, Server, Settings, get, post, put, sale_with, wish};
 use serde_json::{Value, json};
@@ -37,7 +37,12 @@ fn refunds(server: &Server, query: &str) -> Value {
 }
 
 fn ids(page: &Value) -> Vec<&str> {
-    page["refunds"].as_array().expect("a list").iter().map(|refund| refund["payment_id"].as_str().expect("an id")).collect()
+    page["refunds"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|refund| refund["payment_id"].as_str().expect("an id"))
+        .collect()
 }
 
 /// Stock, available, held, sold.
@@ -273,9 +278,12 @@ fn what_is_owed_keeps_its_activity_and_what_comes_after_it_left_is_owed_back() {
         pay_for(server, "p2", paid).problem(422, "payment_mismatch");
         pay(server, &payment("p1", id(paid), PRICE + 1)).problem(422, "payment_mismatch");
         // What comes now is owed back.
-        for (payment_id, of, state) in
-            [("a1", paid, "paid"), ("a2", refunded, "refunded"), ("a3", expired, "expired"), ("a4", cancelled, "cancelled")]
-        {
+        for (payment_id, of, state) in [
+            ("a1", paid, "paid"),
+            ("a2", refunded, "refunded"),
+            ("a3", expired, "expired"),
+            ("a4", cancelled, "cancelled"),
+        ] {
             let answer = pay_for(server, payment_id, of).ok(200);
             assert_eq!((&answer["payment_state"], &answer["state"]), (&json!("refund_due"), &json!(state)));
             assert_eq!(pay_for(server, payment_id, of).ok(200), answer);
