@@ -39,7 +39,7 @@ fn op() -> impl Strategy<Value = Op> {
         8 => part().prop_map(|part| Op::Expire { part }),
         20 => (part(), 0..24u32, prop::bool::weighted(0.1), any::<bool>())
             .prop_map(|(part, order, wrong, may_wait)| Op::Pay { part, order, wrong, may_wait }),
-        5 => (part(), 0..40u32, any::<bool>()).prop_map(|(part, order, restock)| Op::Refund { part, order, restock }),
+        4 => (part(), 0..40usize, any::<bool>()).prop_map(|(part, nth, restock)| Op::Refund { part, nth, restock }),
         5 => (0..40usize).prop_map(|nth| Op::PayBack { nth }),
         2 => (0..9u64).prop_map(|cents| Op::Suspend { cents }),
         12 => (part(), sku(), 1..6u32).prop_map(|(part, sku, units)| Op::FromHome { part, sku, units }),

@@ -40,6 +40,7 @@ impl Money {
 
 impl World {
     pub fn pay(&mut self, part: usize, number: u32, wrong: bool, may_wait: bool) {
+        let number = number % (u32::try_from(self.model.orders[part].len()).expect("few orders") + 1);
         let id = format!("pay-{}", self.money.payments.len());
         let order = number.checked_sub(1).and_then(|place| self.model.orders[part].get(place as usize)).cloned();
         let cents = order.as_ref().map_or(0, |order| order.amount) + u64::from(wrong);
@@ -84,7 +85,12 @@ impl World {
         assert!(again.events.is_empty() && again.replayed, "M5: payment {id} is received once");
     }
 
-    pub fn refund(&mut self, part: usize, order: u32, restock: bool) {
+    /// Takes the `nth` paid order of the part back, or what is none.
+    pub fn refund(&mut self, part: usize, nth: usize, restock: bool) {
+        let orders = (1..).zip(&self.model.orders[part]);
+        let paid: Vec<u32> =
+            orders.filter(|(_, order)| order.state == OrderState::Paid).map(|(number, _)| number).collect();
+        let order = paid.get(nth % (paid.len() + 1)).copied().unwrap_or(1);
         let known = order.checked_sub(1).and_then(|place| self.model.orders[part].get(place as usize));
         let may = known.is_some_and(|order| order.state == OrderState::Paid);
         let control = self.parts.sales[part].last_change_id();

@@ -39,7 +39,7 @@ pub enum Op {
     },
     Refund {
         part: usize,
-        order: u32,
+        nth: usize,
         restock: bool,
     },
     /// The `nth` of all that is owed back, in all parts and the suspense account.
@@ -133,7 +133,7 @@ impl World {
             Op::Place { user, sku, quantity } => self.place(UserId(user), SKUS[sku], quantity),
             Op::Cancel { part, order } => self.cancel(part % count, order),
             Op::Pay { part, order, wrong, may_wait } => self.pay(part % count, order, wrong, may_wait),
-            Op::Refund { part, order, restock } => self.refund(part % count, order, restock),
+            Op::Refund { part, nth, restock } => self.refund(part % count, nth, restock),
             Op::PayBack { nth } => self.pay_back(nth),
             Op::Suspend { cents } => self.suspend(cents),
             Op::Expire { part } => self.expire(part % count),
