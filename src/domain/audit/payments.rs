@@ -244,6 +244,10 @@ impl Books {
         report.check(Id::S3, expired, || {
             format!("event {seq}: order {number} gets fresh units, and its hold had not run out")
         });
+        // Whose hold has not run out counts against the limit already: one fault, one name.
+        if !expired {
+            return false;
+        }
         let well_formed = slots.is_well_formed();
         let as_many = well_formed && slots.count() == order.slots.count();
         let may = self.may_reacquire(at_ms, sku);
@@ -257,7 +261,7 @@ impl Books {
         report.check(Id::U1, !as_many || within, || {
             format!("event {seq}: user {user} has {units} units by a late payment, the limit is {limit}")
         });
-        if !expired || !as_many || !may || !within {
+        if !as_many || !may || !within {
             return false;
         }
         let free = self.skus.get_mut(sku).is_some_and(|share| share.take(slots, number) && share.buy(slots, number));
