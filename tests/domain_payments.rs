@@ -306,7 +306,7 @@ fn a_payment_that_came_is_answered_as_before_and_its_id_is_used_for_nothing_else
             ];
             others.into_iter().for_each(|other| assert_eq!(shop.refused(at, other), Refusal::PaymentReused));
         }
-        assert!(matches!(shop.sale.find_payment("One"), None), "ids are taken as they are");
+        assert!(shop.sale.find_payment("One").is_none(), "ids are taken as they are");
     }
 }
 

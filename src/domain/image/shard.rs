@@ -218,7 +218,8 @@ impl Read {
         }
         units.resize(head.skus.len(), (0, 0));
         free.resize_with(head.skus.len(), FreeSlots::default);
-        let skus: Vec<Sku> = head.skus.into_iter().zip(free.into_iter().zip(units)).map(sku).collect();
+        let skus = head.skus.into_iter().zip(free.into_iter().zip(units));
+        let skus: Vec<Sku> = skus.map(|(head, (free, units))| sku(head, free, units)).collect();
         if skus.iter().any(|sku| sku.units().is_none()) {
             return Err(Fault::Senseless("a SKU has more units than there can be"));
         }
@@ -249,7 +250,7 @@ impl Read {
     }
 }
 
-fn sku(read: ((SkuId, Cents, bool, u32), (FreeSlots, (u32, u32)))) -> Sku {
-    let ((sku_id, price_cents, listed, last_slot), (free, (held, sold))) = read;
+fn sku(head: (SkuId, Cents, bool, u32), free: FreeSlots, (held, sold): (u32, u32)) -> Sku {
+    let (sku_id, price_cents, listed, last_slot) = head;
     Sku { sku_id, price_cents, listed, free, last_slot, held, sold }
 }
