@@ -37,6 +37,14 @@ struct Head<D, S> {
     last_change_id: u64,
     orders: u32,
     skus: Vec<(S, Cents, bool, u32)>,
+    /// From version 2 on.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    payments: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// Hands over the rows of a shard: what kind, and what writes it.
@@ -57,7 +65,7 @@ pub(super) fn put<E>(
         closed_at_ms,
         skus,
         orders,
-        payments: _,
+        payments,
         unreturned: _,
         deadlines: _,
         cancel_keys: _,
@@ -78,6 +86,7 @@ pub(super) fn put<E>(
         last_change_id: *last_change_id,
         orders: orders.count(),
         skus: skus.iter().map(head_of_sku).collect(),
+        payments: payments.count(),
     };
     row(kind::HEAD, &mut |out| rmp_serde::encode::write(out, &head).expect("plain data has an encoding"))?;
     for (index, sku) in skus.iter().enumerate() {
@@ -194,6 +203,9 @@ impl Read {
         let head = head.ok_or(Fault::Senseless("a shard has no head"))?;
         if head.orders != orders.count() {
             return Err(Fault::Senseless("orders of a shard are missing"));
+        }
+        if head.payments != payments.count() {
+            return Err(Fault::Senseless("payments of a shard are missing"));
         }
         let state = |order: u32| orders.get(order).map(|order| order.state);
         if payments.from(1).any(|(_, payment)| state(payment.order).is_none()) {
