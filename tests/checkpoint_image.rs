@@ -460,7 +460,7 @@ fn payments_that_do_not_go_together_are_refused() {
     };
     assert!(with("pay-2", 1, 2).expect("that is what it is") == market.sales);
     let alone = Fault::Senseless("a paid order has not the one payment that paid it");
-    assert_eq!(with("pay-2", 1, 1), Err(alone.clone()), "one order is paid twice and the other never");
+    assert_eq!(with("pay-2", 1, 1), Err(alone), "one order is paid twice and the other never");
     assert_eq!(with("pay-2", 1, 3), Err(Fault::Senseless("a payment is of no order")));
     assert_eq!(with("pay-2", 1, 0), Err(Fault::Senseless("a payment is of no order")));
     assert_eq!(with("pay-2", 0, b'1'), Err(Fault::Senseless("a payment id is there twice")));
