@@ -360,11 +360,15 @@ fn an_image_has_the_bytes_that_it_always_had() {
     market.suspend();
     let hash = state_hash(&market.sales).to_string();
     assert_eq!(
-        hash, "74995847b73db9230bbde7a0b0f36edfdbf0163a865ea185163dd1e561f3c1a8",
+        hash, "9bfec934a925127c36d62cbd551b80eeb33da6e7752560a15cbc5cfe7c8966fb",
         "with payments it is of version 2, which stays as well"
     );
     let versions: Vec<u8> = pieces(&market.sales).iter().map(|piece| piece[3]).collect();
-    assert_eq!(versions, [VERSION, VERSION, VERSION_OLDEST, VERSION_OLDEST], "two with payments, what stands, the end");
+    assert_eq!(
+        versions,
+        [VERSION, VERSION, VERSION_OLDEST, VERSION],
+        "two with payments, what stands, and the end, which counts them"
+    );
 }
 
 /// So many orders, each with its payment; of the latter one in seven does not fit.
@@ -406,8 +410,8 @@ fn full_pieces_of_payments_keep_their_bytes() {
     market.suspend();
     let after: HashSet<Vec<u8>> = pieces(&market.sales).into_iter().collect();
     let changed = before.iter().filter(|piece| !after.contains(*piece)).count();
-    // The shard's last piece, and the last one of the suspense account.
-    assert_eq!(changed, 2);
+    // The shard's last piece, the last one of the suspense account, and the end, which counts them.
+    assert_eq!(changed, 3);
 }
 
 const ROW_OF_PAYMENTS: u8 = 8;
@@ -431,4 +435,45 @@ fn the_ids_of_many_payments_come_back_after_their_activity_has_left() {
     let owners: Vec<_> = read.payment_owners().collect();
     assert_eq!(owners.len(), many as usize);
     assert!(owners.contains(&(payment_key("33000"), shard)));
+}
+
+/// Each row decodes; what they say together cannot be.
+#[test]
+fn payments_that_do_not_go_together_are_refused() {
+    let mut market = Market::new(1);
+    let shard = market.define_with(1, 1, 10);
+    place_orders(&mut market, shard, 1..=2, "");
+    for order in 1..=2 {
+        let (payment_id, amount_cents, outcome) = (format!("pay-{order}").into(), Cents(100), Outcome::Applied);
+        let paid = PaymentReceived { payment: order, payment_id, order, amount_cents, currency: None, outcome };
+        market.take(shard, Event::PaymentReceived(Box::new(paid)));
+    }
+    market.suspend();
+    let image = pieces(&market.sales);
+    // A payment's order follows on its id.
+    let with = |id: &str, offset: usize, byte: u8| {
+        let mut image = image.clone();
+        let piece = &mut image[0];
+        let at = piece.windows(id.len()).position(|text| text == id.as_bytes()).expect("it is there") + id.len();
+        piece[at + offset - 1] = byte;
+        decode(&image)
+    };
+    assert!(with("pay-2", 1, 2).expect("that is what it is") == market.sales);
+    let alone = Fault::Senseless("a paid order has not the one payment that paid it");
+    assert_eq!(with("pay-2", 1, 1), Err(alone), "one order is paid twice and the other never");
+    assert_eq!(with("pay-2", 1, 3), Err(Fault::Senseless("a payment is of no order")));
+    assert_eq!(with("pay-2", 1, 0), Err(Fault::Senseless("a payment is of no order")));
+    assert_eq!(with("pay-2", 0, b'1'), Err(Fault::Senseless("a payment id is there twice")));
+    let mut without = image.clone();
+    without.remove(1);
+    let missing = Fault::Senseless("payments of the suspense account are missing");
+    assert_eq!(decode(&without).map(|_| ()), Err(missing));
+    // The row of the shard's payments is the last one of its piece.
+    let mut without = image.clone();
+    let begin = without[0].windows(5).position(|text| text == b"pay-1").expect("it is there");
+    let row = without[0][..begin].iter().rposition(|byte| *byte == ROW_OF_PAYMENTS).expect("it is there");
+    without[0].truncate(row);
+    assert_eq!(decode(&without).map(|_| ()), Err(Fault::Senseless("payments of a shard are missing")));
+    let mut lost = market.sales.clone();
+    assert!(lost.take(Seq(9), &market.entries[market.entries.len() - 1]).is_err(), "M5: an id comes once");
 }

@@ -349,7 +349,7 @@ fn money_is_counted_over_all_owners() {
     let without: Vec<Entry> = good.iter().filter(|entry| entry.shard != Suspense::SHARD).cloned().collect();
     // Its one refund, its own sum, and the sum of its currency over everything.
     assert_eq!(with_left - checks(&without), 3);
-    let mut two = good.clone();
+    let mut two = good;
     two.truncate(3);
     let mut other = two.clone();
     other.iter_mut().for_each(|entry| entry.shard = ShardId(8));

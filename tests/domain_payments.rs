@@ -6,11 +6,13 @@ mod domain;
 use domain::*;
 use doorbuster::domain::command::{PayOrder, RequestKey};
 use doorbuster::domain::definition::OnLatePayment;
-use doorbuster::domain::event::{HoldsExpired, OrderRefunded, Outcome, PaymentReceived, RefundDone, Switch};
+use doorbuster::domain::event::{
+    ActivityRetired, HoldsExpired, OrderRefunded, Outcome, PaymentReceived, RefundDone, Switch,
+};
 use doorbuster::domain::order::Step;
-use doorbuster::domain::payment::{PaymentStep, Why};
+use doorbuster::domain::payment::{PaymentStep, Why, payment_key};
 use doorbuster::domain::slots::Slots;
-use doorbuster::domain::{Command, Decision, Event, OrderState, PaymentState, Refusal};
+use doorbuster::domain::{Command, Decision, Entry, Event, OrderState, PaymentState, Refusal};
 use doorbuster::ids::{Cents, Qty, UserId};
 
 use OrderState::{Cancelled, Expired, Held, Paid, Refunded};
@@ -304,7 +306,7 @@ fn a_payment_that_came_is_answered_as_before_and_its_id_is_used_for_nothing_else
             ];
             others.into_iter().for_each(|other| assert_eq!(shop.refused(at, other), Refusal::PaymentReused));
         }
-        assert!(matches!(shop.sale.find_payment("One"), None), "ids are taken as they are");
+        assert!(shop.sale.find_payment("One").is_none(), "ids are taken as they are");
     }
 }
 
@@ -446,4 +448,26 @@ fn a_refund_is_no_change_of_the_sale() {
     shop.must(START + 3, refund);
     assert_eq!(shop.sale.last_change_id(), before, "a part that follows would miss what its home became");
     assert_eq!(parts::fold(&shop.entries).expect("it is sound").last_change_id(), 77, "and no number is given twice");
+}
+
+/// The fold believes no journal that says so; see [`parts::fold`].
+#[test]
+fn what_owes_does_not_leave_the_fold() {
+    let mut shop = shop_in(Refunded);
+    let leaves = |shop: &Shop| {
+        let event = Event::ActivityRetired(ActivityRetired { orders: 1 });
+        let mut entries = shop.entries.clone();
+        entries.push(Entry { shard: SHARD, at_ms: ms(END + 1), event });
+        parts::fold(&entries).map(|sales| sales.payment_owners().collect::<Vec<_>>())
+    };
+    leaves(&shop).expect_err("it owes a payment back");
+    shop.must(START + 3, paid_back("first"));
+    let owners = leaves(&shop).expect("it owes nothing");
+    assert_eq!(owners, [(payment_key("first"), SHARD)], "the id stays with its owner for good");
+}
+
+#[test]
+#[should_panic(expected = "M6")]
+fn an_activity_that_owes_is_not_asked_to_leave() {
+    _ = shop_in(Refunded).ask(END + 1, Command::Retire { orders: 1 });
 }

@@ -3,12 +3,12 @@
 //!
 //! It checks an event before the sale takes it in, so that a broken journal is reported rather than asserted on.
 //! Besides what docs/INVARIANTS.md says in so many words, it counts under S1 a SKU that is defined twice or taken off
-//! with units left; under S3 an activity that leaves with holds; under S4 a hold that expires before its time, and a late payment
-//! that is owed back although its order could have had fresh units; under M5 a payment that is owed back for a reason
-//! that its order does not give; under M6 what is paid back and was not owed, and an activity that leaves owing; under U2
-//! a shard number that two activities have, and an activity that leaves with another number of orders than it had; and
-//! under U4 a change of a closed sale, a missing version of its definition, a part that is or does otherwise than its
-//! home said, and whatever happens after an activity has left.
+//! with units left; under S3 an activity that leaves with holds; under S4 a hold that expires before its time, and a late
+//! payment that is owed back although its order could have had fresh units; under M5 a payment that is owed back for
+//! another reason than its order gives; under M6 what is paid back and was not owed, and an activity that leaves owing;
+//! under U2 a shard number that two activities have, and an activity that leaves with another number of orders than it
+//! had; and under U4 a change of a closed sale, a missing version of its definition, a part that is or does otherwise
+//! than its home said, and whatever happens after an activity has left.
 
 mod account;
 mod books;

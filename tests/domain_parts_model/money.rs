@@ -139,7 +139,7 @@ impl World {
             payment_id: id.as_str().into(),
             named: "no order".into(),
             amount_cents: Cents(cents),
-            currency: if cents % 3 == 0 { "EUR".into() } else { "CNY".into() },
+            currency: if cents.is_multiple_of(3) { "EUR".into() } else { "CNY".into() },
             why: Why::UnknownOrder,
         };
         let decision = self.money.suspense.suspend(&suspend).expect("it is new");

@@ -166,6 +166,11 @@ fn sums_that_lose_money_are_named() {
         |auditor| auditor.left_sums.entry("CNY".into()).or_default().received += 1,
         |auditor| auditor.left_sums.entry("CNY".into()).or_default().cost += 1,
         |auditor| auditor.left_sums.entry("CNY".into()).or_default().done += 1,
+        // What one owner has too much and another too little is a fault of both.
+        |auditor| {
+            auditor.left_sums.entry("CNY".into()).or_default().received += 1;
+            the_sale(auditor).orders.get_mut(1).expect("it was placed").amount_cents = Cents(2);
+        },
     ] {
         let mut auditor = auditor_of_payments();
         lose(&mut auditor);

@@ -127,6 +127,10 @@ impl Decoder {
         if whole && counts != [end.shards, end.standing, end.retired] {
             return Err(Fault::Senseless("something is missing"));
         }
+        let suspended = sales.suspense.payments.count();
+        if (whole || suspended > 0) && suspended != end.suspended {
+            return Err(Fault::Senseless("payments of the suspense account are missing"));
+        }
         if !payments::is_sound(&sales.suspense) {
             return Err(Fault::Senseless("the suspense account has what is not owed back"));
         }

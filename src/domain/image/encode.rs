@@ -92,6 +92,10 @@ impl<E, F: FnMut(Piece<'_>) -> Result<(), E>> Encoder<F> {
         let Self { each, shared, .. } = self;
         shard::put(sale, |of, put| {
             shared.row(of, sale.shard(), put);
+            // Its head says how many.
+            if paid > 0 {
+                shared.is_new();
+            }
             shared.close_if_full(each)
         })?;
         while done < sale.orders_placed() {
@@ -127,7 +131,7 @@ impl Open {
             self.bytes.push(self.version);
         }
         if matches!(of, kind::PAYMENTS | kind::LEFT_PAYMENTS) {
-            self.version = VERSION;
+            self.is_new();
         }
         self.bytes.push(of);
         let place = self.bytes.len();
@@ -143,7 +147,7 @@ impl Open {
         self.row(kind::ORDERS, sale.shard(), |out| last = orders::put(sale, done, upto, out));
         // Some of them may be paid or refunded, which version 1 has no word for.
         if sale.payments.count() > 0 {
-            self.version = VERSION;
+            self.is_new();
         }
         self.orders += last - done;
         last
@@ -154,6 +158,11 @@ impl Open {
         let mut last = done;
         self.row(kind::PAYMENTS, owner, |out| last = payments::put(all, named, done, upto, out));
         last
+    }
+
+    /// Says that what is in it needs the newest version.
+    pub fn is_new(&mut self) {
+        self.version = VERSION;
     }
 
     /// Adds the suspense account in pieces of its own.

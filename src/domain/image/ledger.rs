@@ -42,6 +42,8 @@ pub(super) struct End {
     pub shards: u64,
     pub standing: u64,
     pub retired: u64,
+    /// Payments of the suspense account; from version 2 on.
+    pub suspended: u32,
 }
 
 /// Writes the ledger of `sales` in pieces of its own.
@@ -81,7 +83,13 @@ pub(super) fn put<E>(
         let numbers = [u64::from(last_shard.0), *last_change_id, last_at_ms.0];
         let counts = [shards, standing.len() as u64, retired.len() as u64];
         numbers.into_iter().chain(counts).for_each(|number| put_number(out, number));
+        if suspense.payments.count() > 0 {
+            put_number(out, u64::from(suspense.payments.count()));
+        }
     });
+    if suspense.payments.count() > 0 {
+        open.is_new();
+    }
     open.close(each)
 }
 
@@ -154,6 +162,7 @@ pub(super) fn read_end(mut row: Bytes<'_>) -> Result<End, Fault> {
         shards: row.number()?,
         standing: row.number()?,
         retired: row.number()?,
+        suspended: if row.0.is_empty() { 0 } else { row.small()? },
     };
     row.ends()?;
     Ok(end)

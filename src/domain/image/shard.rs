@@ -37,6 +37,14 @@ struct Head<D, S> {
     last_change_id: u64,
     orders: u32,
     skus: Vec<(S, Cents, bool, u32)>,
+    /// From version 2 on.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    payments: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// Hands over the rows of a shard: what kind, and what writes it.
@@ -57,7 +65,7 @@ pub(super) fn put<E>(
         closed_at_ms,
         skus,
         orders,
-        payments: _,
+        payments,
         unreturned: _,
         deadlines: _,
         cancel_keys: _,
@@ -78,6 +86,7 @@ pub(super) fn put<E>(
         last_change_id: *last_change_id,
         orders: orders.count(),
         skus: skus.iter().map(head_of_sku).collect(),
+        payments: payments.count(),
     };
     row(kind::HEAD, &mut |out| rmp_serde::encode::write(out, &head).expect("plain data has an encoding"))?;
     for (index, sku) in skus.iter().enumerate() {
@@ -195,6 +204,9 @@ impl Read {
         if head.orders != orders.count() {
             return Err(Fault::Senseless("orders of a shard are missing"));
         }
+        if head.payments != payments.count() {
+            return Err(Fault::Senseless("payments of a shard are missing"));
+        }
         let state = |order: u32| orders.get(order).map(|order| order.state);
         if payments.from(1).any(|(_, payment)| state(payment.order).is_none()) {
             return Err(Fault::Senseless("a payment is of no order"));
@@ -218,7 +230,8 @@ impl Read {
         }
         units.resize(head.skus.len(), (0, 0));
         free.resize_with(head.skus.len(), FreeSlots::default);
-        let skus: Vec<Sku> = head.skus.into_iter().zip(free.into_iter().zip(units)).map(sku).collect();
+        let skus = head.skus.into_iter().zip(free.into_iter().zip(units));
+        let skus: Vec<Sku> = skus.map(|(head, (free, units))| sku(head, free, units)).collect();
         if skus.iter().any(|sku| sku.units().is_none()) {
             return Err(Fault::Senseless("a SKU has more units than there can be"));
         }
@@ -249,7 +262,7 @@ impl Read {
     }
 }
 
-fn sku(read: ((SkuId, Cents, bool, u32), (FreeSlots, (u32, u32)))) -> Sku {
-    let ((sku_id, price_cents, listed, last_slot), (free, (held, sold))) = read;
+fn sku(head: (SkuId, Cents, bool, u32), free: FreeSlots, (held, sold): (u32, u32)) -> Sku {
+    let (sku_id, price_cents, listed, last_slot) = head;
     Sku { sku_id, price_cents, listed, free, last_slot, held, sold }
 }
