@@ -122,7 +122,7 @@ async fn answer(
         }
         Question::Orders(page) => Ok(one_page(rows, shard, &page).await?),
         Question::Sale => Ok(sale(rows, lies, at_ms).await?),
-        Question::Payment { .. } => Err(Refusal::PaymentNotFound),
+        Question::Payment { payment_id } => payment(rows, shard, &payment_id).await?,
         Question::Change(_) => Err(Refusal::ActivityClosed),
         Question::Pay(_)
         | Question::Suspend(_)
@@ -133,6 +133,18 @@ async fn answer(
             unreachable!("what has left is not asked to leave")
         }
     })
+}
+
+/// A payment that the shard received while it was there, and where its order stands.
+async fn payment(rows: &mut ReadBack, shard: ShardId, payment_id: &str) -> Result<Result<Answer, Refusal>, Error> {
+    let Some(row) = rows.payment(payment_id).await?.filter(|row| row.owner == shard) else {
+        return Ok(Err(Refusal::PaymentNotFound));
+    };
+    let order = match row.order_id {
+        Some(order_id) => rows.order(order_id).await?.map(|order| order.row.state),
+        None => None,
+    };
+    Ok(Ok(Answer::Payment { payment: Box::new(payment_view(row)), order, replayed: false }))
 }
 
 /// The order that an earlier request with the same key placed; the sale is over for every other.

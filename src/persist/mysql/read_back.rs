@@ -154,6 +154,20 @@ impl ReadBack {
         .await
     }
 
+    /// The payment of that id, whosever it is.
+    ///
+    /// # Errors
+    /// Where MySQL cannot tell.
+    pub async fn payment(&mut self, payment_id: &str) -> Result<Option<PaymentRow>, Error> {
+        self.ask(async |connection| {
+            let sql = format!("SELECT {} FROM payments WHERE payment_id = ?", session::PAYMENT_COLUMNS);
+            let row = query(AssertSqlSafe(sql)).bind(payment_id).fetch_optional(connection).await;
+            let row = row.map_err(Error::sql(DOING))?;
+            row.as_ref().map(session::payment).transpose().map_err(unreadable("payments"))
+        })
+        .await
+    }
+
     /// An activity as it was at its end; `None` where MySQL does not have it.
     ///
     /// # Errors
