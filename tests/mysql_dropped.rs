@@ -8,30 +8,23 @@ mod server;
 use std::fs;
 
 use checkpoint::manifests;
-use doorbuster::clock::Clock;
 use doorbuster::domain::Entry;
 use doorbuster::domain::definition::{Definition, OnLatePayment, SkuDefinition};
 use doorbuster::domain::event::{ActivityDefined, Author, Change, Event, OrderPlaced};
 use doorbuster::domain::slots::Slots;
 use doorbuster::ids::{ActivityId, Cents, OrderId, Qty, ShardId, SkuIndex, UnixMillis, UserId};
 use doorbuster::persist::{self, Generations, Journal, Pushed, RecordBuilder};
-use hmac::{Hmac, KeyInit, Mac};
-use mysql::Maria;
+use mysql::{Maria, provider};
 use serde_json::json;
 use server::{ACTIVITY, Reply, SKU, Sale, Server, Stage, request, until};
-use sha2::Sha256;
 
 /// As many as make a checkpoint worth it at a start.
 const ORDERS: u32 = 100_000;
 
-/// Signs what the payment provider tells.
-const PROVIDER: &str = "the payment provider's secret, 32 bytes";
-
 /// A stage of which everything that ended leaves, and all goes that may.
 fn stage(maria: &Maria) -> Stage {
     let sale = Sale { payment_window_s: 1, ..Sale::default() };
-    let stage =
-        Stage::shipping_to(&maria.shop_url("doorbuster"), sale, &format!("[payments]\nsecret = \"{PROVIDER}\""));
+    let stage = Stage::shipping_to(&maria.shop_url("doorbuster"), sale, provider::PAYMENTS);
     let text = fs::read_to_string(stage.path("doorbuster.toml")).expect("it was written");
     let text = text.replace("[journal]\n", "[journal]\nretain_ended_s = 0\nkeep_generations_days = 0\n");
     fs::write(stage.path("doorbuster.toml"), text).expect("it can be written");
@@ -108,25 +101,9 @@ fn until_shipped(stage: &Stage) {
 /// Tells of a payment for an order, and checks the answer's status.
 #[track_caller]
 fn pay(stage: &Stage, payment_id: &str, order_id: &str, amount_cents: u64, status: u16) -> Reply {
-    let body = json!({ "payment_id": payment_id, "order_id": order_id, "amount_cents": amount_cents,
-        "currency": "CNY", "status": "paid" });
-    let (body, time_s) = (body.to_string(), Clock::start(UnixMillis(0)).now_ms().0 / 1_000);
-    let mut mac = Hmac::<Sha256>::new_from_slice(PROVIDER.as_bytes()).expect("a key of any length");
-    mac.update(format!("{time_s}.{body}").as_bytes());
-    let hex: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    let signature = format!("t={time_s},v1={hex}");
-    let headers = [("Content-Type", "application/json"), ("Doorbuster-Signature", signature.as_str())];
-    let reply = request(stage.shopper, "POST", "/v1/payments/callback", &headers, &body).expect("the server answers");
+    let reply = provider::pay(stage, payment_id, order_id, amount_cents).expect("the server answers");
     assert_eq!(reply.status, status, "{payment_id}: {reply:?}");
     reply
-}
-
-/// Asks for something as an operator.
-fn operate(stage: &Stage, path: &str, body: &str) {
-    let bearer = format!("Bearer {}", stage.token(900, Some("operator")));
-    let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
-    let reply = request(stage.operator, "POST", path, &headers, body).expect("the server answers");
-    assert_eq!(reply.status, 200, "{path}: {reply:?}");
 }
 
 /// What was paid for, and what came of it.
@@ -196,8 +173,8 @@ fn what_mysql_has_is_dropped_and_still_answered_for_and_nothing_else_is() {
     pay(&stage, "p-9", &paid, 100, 200);
     let refunded = buy(10);
     pay(&stage, "p-10", &refunded, 100, 200);
-    operate(&stage, &format!("/admin/v1/orders/{refunded}/refund"), "{\"restock\":false}");
-    operate(&stage, "/admin/v1/refunds/p-10/done", "");
+    let answered = [provider::refund(&stage, &refunded, false), provider::paid_back(&stage, "p-10")];
+    answered.into_iter().for_each(|reply| assert_eq!(reply.expect("the server answers").status, 200));
     assert_eq!(stage.cancel(7, &cancelled).expect("the server answers").status, 200);
     until("the other runs out", || stage.stats().held == 0);
     assert_eq!(stage.operate("POST", "/close", None, "").expect("the server answers").status, 200);
