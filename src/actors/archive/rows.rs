@@ -122,7 +122,13 @@ async fn answer(
         }
         Question::Orders(page) => Ok(one_page(rows, shard, &page).await?),
         Question::Sale => Ok(sale(rows, lies, at_ms).await?),
-        Question::Payment { payment_id } => payment(rows, shard, &payment_id).await?,
+        Question::Payment { payment_id } => {
+            let order = rows.order_of_payment(shard, &payment_id).await?.map(view);
+            let state = order.as_ref().map(|order| order.state);
+            let payment = order.and_then(|order| order.payments.into_iter().find(|it| it.payment_id == payment_id));
+            let answer = |payment| Answer::Payment { payment: Box::new(payment), order: state, replayed: false };
+            payment.map(answer).ok_or(Refusal::PaymentNotFound)
+        }
         Question::Change(_) => Err(Refusal::ActivityClosed),
         Question::Pay(_)
         | Question::Suspend(_)
@@ -133,18 +139,6 @@ async fn answer(
             unreachable!("what has left is not asked to leave")
         }
     })
-}
-
-/// A payment that the shard received while it was there, and where its order stands.
-async fn payment(rows: &mut ReadBack, shard: ShardId, payment_id: &str) -> Result<Result<Answer, Refusal>, Error> {
-    let Some(row) = rows.payment(payment_id).await?.filter(|row| row.owner == shard) else {
-        return Ok(Err(Refusal::PaymentNotFound));
-    };
-    let order = match row.order_id {
-        Some(order_id) => rows.order(order_id).await?.map(|order| order.row.state),
-        None => None,
-    };
-    Ok(Ok(Answer::Payment { payment: Box::new(payment_view(row)), order, replayed: false }))
 }
 
 /// The order that an earlier request with the same key placed; the sale is over for every other.

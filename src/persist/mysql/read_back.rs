@@ -108,6 +108,22 @@ impl ReadBack {
         .await
     }
 
+    /// The order of a shard that a payment named, with all its payments.
+    ///
+    /// # Errors
+    /// Where MySQL cannot tell.
+    pub async fn order_of_payment(&mut self, shard: ShardId, payment_id: &str) -> Result<Option<Found>, Error> {
+        self.ask(async |connection| {
+            let sql = format!(
+                "SELECT {COLUMNS} FROM orders WHERE order_id = (SELECT order_id FROM payments WHERE payment_id = ? AND \
+                 owner_shard = ?)"
+            );
+            let asked = query(AssertSqlSafe(sql)).bind(payment_id.to_owned()).bind(shard.0);
+            Ok(read(connection, asked).await?.into_iter().next())
+        })
+        .await
+    }
+
     /// Orders of a shard.
     ///
     /// # Errors
@@ -150,20 +166,6 @@ impl ReadBack {
                 asked = asked.bind(key.0.to_vec());
             }
             read(connection, asked.bind(u64::try_from(wanted.limit).unwrap_or(u64::MAX))).await
-        })
-        .await
-    }
-
-    /// The payment of that id, whosever it is.
-    ///
-    /// # Errors
-    /// Where MySQL cannot tell.
-    pub async fn payment(&mut self, payment_id: &str) -> Result<Option<PaymentRow>, Error> {
-        self.ask(async |connection| {
-            let sql = format!("SELECT {} FROM payments WHERE payment_id = ?", session::PAYMENT_COLUMNS);
-            let row = query(AssertSqlSafe(sql)).bind(payment_id).fetch_optional(connection).await;
-            let row = row.map_err(Error::sql(DOING))?;
-            row.as_ref().map(session::payment).transpose().map_err(unreadable("payments"))
         })
         .await
     }
