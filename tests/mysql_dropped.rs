@@ -14,7 +14,8 @@ use doorbuster::domain::event::{ActivityDefined, Author, Change, Event, OrderPla
 use doorbuster::domain::slots::Slots;
 use doorbuster::ids::{ActivityId, Cents, OrderId, Qty, ShardId, SkuIndex, UnixMillis, UserId};
 use doorbuster::persist::{self, Generations, Journal, Pushed, RecordBuilder};
-use mysql::Maria;
+use mysql::{Maria, provider};
+use serde_json::json;
 use server::{ACTIVITY, Reply, SKU, Sale, Server, Stage, request, until};
 
 /// As many as make a checkpoint worth it at a start.
@@ -23,7 +24,7 @@ const ORDERS: u32 = 100_000;
 /// A stage of which everything that ended leaves, and all goes that may.
 fn stage(maria: &Maria) -> Stage {
     let sale = Sale { payment_window_s: 1, ..Sale::default() };
-    let stage = Stage::shipping_to(&maria.shop_url("doorbuster"), sale, "");
+    let stage = Stage::shipping_to(&maria.shop_url("doorbuster"), sale, provider::PAYMENTS);
     let text = fs::read_to_string(stage.path("doorbuster.toml")).expect("it was written");
     let text = text.replace("[journal]\n", "[journal]\nretain_ended_s = 0\nkeep_generations_days = 0\n");
     fs::write(stage.path("doorbuster.toml"), text).expect("it can be written");
@@ -97,8 +98,37 @@ fn until_shipped(stage: &Stage) {
     });
 }
 
+/// Tells of a payment for an order, and checks the answer's status.
+#[track_caller]
+fn pay(stage: &Stage, payment_id: &str, order_id: &str, amount_cents: u64, status: u16) -> Reply {
+    let reply = provider::pay(stage, payment_id, order_id, amount_cents).expect("the server answers");
+    assert_eq!(reply.status, status, "{payment_id}: {reply:?}");
+    reply
+}
+
+/// What was paid for, and what came of it.
+fn assert_paid(stage: &Stage, paid: &str, refunded: &str) {
+    for (id, user, state, payment_id, payment_state) in
+        [(paid, 9, "paid", "p-9", "applied"), (refunded, 10, "refunded", "p-10", "refunded")]
+    {
+        let own = ask(stage, Some(user), "GET", &format!("/v1/orders/{id}"));
+        assert_eq!((own.status, own.json()["state"].as_str()), (200, Some(state)), "{own:?}");
+        let payments = json!([{ "payment_id": payment_id, "payment_state": payment_state }]);
+        assert_eq!(own.json()["payments"], payments, "{own:?}");
+        let again = pay(stage, payment_id, id, 100, 200).json();
+        assert_eq!((&again["payment_state"], &again["state"]), (&json!(payment_state), &json!(state)), "{again}");
+        assert_eq!(pay(stage, payment_id, id, 101, 422).code(), "payment_mismatch");
+    }
+    assert_eq!(pay(stage, "p-9", "12345", 100, 422).code(), "payment_mismatch", "it was another order's");
+    assert_eq!(pay(stage, "p-9-again", paid, 100, 200).json()["payment_state"], "refund_due");
+    let result = format!("/v1/flash-sales/{ACTIVITY}/result?sku_id={SKU}");
+    let poll = |user| ask(stage, Some(user), "GET", &result).json()["result"].clone();
+    assert_eq!((poll(9), poll(10)), (json!(paid), json!("-1")), "a paid order is live for good");
+}
+
 /// Everything that can be asked of the sale that left, with the answers.
-fn assert_answered(stage: &Stage, cancelled: &str, expired: &str) {
+fn assert_answered(stage: &Stage, [cancelled, expired, paid, refunded]: [&str; 4]) {
+    assert_paid(stage, paid, refunded);
     for (id, user, state) in [(cancelled, 7, "cancelled"), (expired, 8, "expired")] {
         let own = ask(stage, Some(user), "GET", &format!("/v1/orders/{id}"));
         assert_eq!((own.status, own.json()["state"].as_str()), (200, Some(state)), "{own:?}");
@@ -117,7 +147,7 @@ fn assert_answered(stage: &Stage, cancelled: &str, expired: &str) {
     let cancel = stage.cancel(8, expired).expect("the server answers");
     assert_eq!((cancel.status, cancel.code()), (409, "order_not_cancellable".to_owned()), "{cancel:?}");
     let stats = stage.stats();
-    assert_eq!((stats.stock, stats.available, stats.held, stats.accepted), (100, 100, 0, 2));
+    assert_eq!((stats.stock, stats.available, stats.held, stats.accepted), (100, 98, 0, 4));
 }
 
 fn assert_recovering(stage: &Stage, id: &str) {
@@ -139,12 +169,19 @@ fn what_mysql_has_is_dropped_and_still_answered_for_and_nothing_else_is() {
     let (cancelled, expired) = (buy(7), buy(8));
     until_shipped(&stage);
     maria.back_up();
+    let paid = buy(9);
+    pay(&stage, "p-9", &paid, 100, 200);
+    let refunded = buy(10);
+    pay(&stage, "p-10", &refunded, 100, 200);
+    let answered = [provider::refund(&stage, &refunded, false), provider::paid_back(&stage, "p-10")];
+    answered.into_iter().for_each(|reply| assert_eq!(reply.expect("the server answers").status, 200));
     assert_eq!(stage.cancel(7, &cancelled).expect("the server answers").status, 200);
     until("the other runs out", || stage.stats().held == 0);
     assert_eq!(stage.operate("POST", "/close", None, "").expect("the server answers").status, 200);
+    let orders = [&*cancelled, &*expired, &*paid, &*refunded];
     until("it leaves", || server.log().contains("left memory"));
     until_shipped(&stage);
-    assert_answered(&stage, &cancelled, &expired);
+    assert_answered(&stage, orders);
     server.stop();
 
     // One checkpoint is not enough.
@@ -167,19 +204,19 @@ fn what_mysql_has_is_dropped_and_still_answered_for_and_nothing_else_is() {
     maria.start_again();
     until("it is dropped", || server.log().contains("dropped from the journal"));
     assert!(!stage.journal().join("gen-00000001.log").exists() && stage.journal().join("base").exists());
-    assert_answered(&stage, &cancelled, &expired);
+    assert_answered(&stage, orders);
     until_shipped(&stage);
     server.kill();
 
     let server = Server::start(&stage);
-    assert_answered(&stage, &cancelled, &expired);
+    assert_answered(&stage, orders);
     maria.kill();
     until("MySQL is missed", || stage.state()["mysql"]["connected"] == false);
     assert_recovering(&stage, &expired);
     assert_eq!(ask(&stage, Some(1), "GET", "/v1/activities/9002").status, 200, "what stands is in memory");
     maria.start_again();
     until("it answers again", || ask(&stage, Some(8), "GET", &format!("/v1/orders/{expired}")).status == 200);
-    assert_answered(&stage, &cancelled, &expired);
+    assert_answered(&stage, orders);
     until_shipped(&stage);
     assert!(server.runs());
     server.stop();

@@ -1,4 +1,4 @@
-//! Shoppers buy and cancel, holds run out, and everything between the server and MySQL fails again and again, as does the
+//! Shoppers buy, cancel and pay, holds run out, operators refund, and everything between the server and MySQL fails again and again, as does the
 //! server itself: at the end MySQL has each event's effect exactly once. `make mysql-faults SEED=1 ROUNDS=50` runs a
 //! campaign; round n has the seed SEED + n, so one round replays by itself.
 
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use mysql::{Maria, Proxy, When};
+use mysql::{Maria, Proxy, When, provider};
 use server::{Dice, Sale, Server, Stage, until};
 
 const DATABASE: &str = "doorbuster";
@@ -113,7 +113,7 @@ fn play(maria: Maria, dice: &mut Dice) -> Tally {
     let url = proxy.through(&maria.shop_url(DATABASE));
     let shards = u16::try_from(1 + dice.below(3)).expect("a small number");
     let sale = Sale { stock: 50, per_user_limit: 5, payment_window_s: 2, shards, ..Sale::default() };
-    let stage = Stage::shipping_to(&url, sale, "");
+    let stage = Stage::shipping_to(&url, sale, provider::PAYMENTS);
     let server = Some(Server::start(&stage));
     let mut round = Round {
         maria,
@@ -151,6 +151,8 @@ fn play(maria: Maria, dice: &mut Dice) -> Tally {
     let there: std::collections::HashSet<String> = there.into_iter().flatten().flatten().collect();
     let bought = round.bought.into_inner().expect("no shopper panicked");
     assert!(bought.iter().all(|order| there.contains(order)), "every order that a shopper has is in MySQL");
+    let payments = round.maria.query(&format!("SELECT payment_state FROM {DATABASE}.payments"));
+    *round.tally.0.entry("payments shipped").or_default() += payments.len() as u64;
     *round.tally.0.entry("orders acknowledged").or_default() += bought.len() as u64;
     *round.tally.0.entry("orders shipped").or_default() += there.len() as u64;
     round.tally
@@ -205,7 +207,9 @@ fn strike(
         }
         Fault::InBatch(when) => {
             proxy.cut_at_statement(1, when, |sql| {
-                sql.starts_with("INSERT INTO orders") || sql.starts_with("UPDATE orders")
+                ["orders", "order_slots", "payments"].iter().any(|table| {
+                    sql.starts_with(&format!("INSERT INTO {table} ")) || sql.starts_with(&format!("UPDATE {table} "))
+                })
             });
             proxy.wait_until_cut();
         }
@@ -238,7 +242,7 @@ fn strike(
     }
 }
 
-/// Buys, and sometimes gives up what was bought; the rest runs out by itself.
+/// Buys, and sometimes gives up or pays for what was bought, or pays late; the rest runs out by itself.
 fn shop(stage: &Stage, dice: &mut Dice, asked: &AtomicU64, over: &AtomicBool, bought: &Mutex<Vec<String>>) {
     while !over.load(Ordering::SeqCst) {
         // Whoever has given up or let run out so much that he may not go on is followed by another.
@@ -252,9 +256,34 @@ fn shop(stage: &Stage, dice: &mut Dice, asked: &AtomicU64, over: &AtomicBool, bo
             continue;
         }
         let order_id = reply.json()["order_id"].as_str().expect("an id").to_owned();
-        bought.lock().expect("no shopper panicked").push(order_id.clone());
-        if dice.one_in(3) {
-            let _given_up = stage.cancel(user, &order_id);
+        let earlier = {
+            let mut bought = bought.lock().expect("no shopper panicked");
+            bought.push(order_id.clone());
+            bought[usize::try_from(dice.below(bought.len() as u64)).expect("one of few")].clone()
+        };
+        match dice.below(8) {
+            0..3 => _ = stage.cancel(user, &order_id),
+            3..5 => pay(stage, dice, &order_id),
+            5 => pay(stage, dice, &earlier),
+            _ => {}
         }
+    }
+}
+
+/// Pays for an order, in whatever state it is. Most of what is paid for goes back on sale, so that there is something to
+/// sell to the end.
+fn pay(stage: &Stage, dice: &mut Dice, order_id: &str) {
+    let payment_id = format!("{order_id}-{}", dice.below(4));
+    let amount = if dice.one_in(9) { 99 } else { 100 };
+    // The same id with another amount, or a wrong one at first, is a mismatch.
+    if let Ok(reply) = provider::pay(stage, &payment_id, order_id, amount) {
+        assert!(matches!(reply.status, 200 | 422) || reply.is_passing(), "{reply:?}");
+    }
+    if !dice.one_in(6) {
+        let restock = !dice.one_in(9);
+        let _taken_back = provider::refund(stage, order_id, restock);
+    }
+    if dice.one_in(2) {
+        let _paid_back = provider::paid_back(stage, &payment_id);
     }
 }

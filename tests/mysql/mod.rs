@@ -7,6 +7,7 @@
 mod maria;
 mod packets;
 mod programs;
+pub mod provider;
 mod proxy;
 
 pub use maria::{Maria, ask, copy};

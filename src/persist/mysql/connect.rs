@@ -178,7 +178,7 @@ impl Target {
             let migrated = match migrator.run(&mut connection).await {
                 // Statements that define tables commit by themselves, so a crash may have cut a migration in the middle.
                 // Each of ours may be run again.
-                Err(MigrateError::Dirty(version)) if MIGRATIONS.iter().any(|(ours, ..)| *ours == version) => {
+                Err(MigrateError::Dirty(_)) => {
                     let forget = format!("DELETE FROM _sqlx_migrations WHERE version IN ({ours}) AND success = FALSE");
                     let forget = sqlx::query(AssertSqlSafe(forget)).execute(&mut connection).await;
                     forget.map_err(Error::sql(MIGRATING))?;
@@ -187,6 +187,7 @@ impl Target {
                 migrated => migrated,
             };
             match migrated {
+                // What is still cut is not ours to run again.
                 Err(MigrateError::VersionMissing(_) | MigrateError::Dirty(_)) => Err(Error::Newer),
                 migrated => migrated.map_err(Error::Migration),
             }
