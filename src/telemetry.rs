@@ -50,6 +50,13 @@ pub struct SkuLabel {
     pub sku_id: String,
 }
 
+/// The state of a payment as it was recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PaymentLabel {
+    /// `applied` or `refund_due`.
+    pub payment_state: &'static str,
+}
+
 /// Everything that is counted.
 #[derive(Debug)]
 pub struct Metrics {
@@ -60,6 +67,10 @@ pub struct Metrics {
     pub orders_accepted: Counter,
     /// Replies that repeated an earlier acceptance by its key.
     pub orders_replayed: Counter,
+    /// Payments recorded, by the state in which they were.
+    pub payments: Family<PaymentLabel, Counter>,
+    /// Payments that are owed back, as of the last scrape.
+    pub refunds_due: Gauge,
     /// Refusals and other problems by code.
     pub refusals: Family<Code, Counter>,
     /// Free units of each SKU, as of the last scrape.
@@ -101,6 +112,8 @@ impl Default for Metrics {
             http_requests: Family::default(),
             orders_accepted: Counter::default(),
             orders_replayed: Counter::default(),
+            payments: Family::default(),
+            refunds_due: Gauge::default(),
             refusals: Family::default(),
             sku_available: Family::default(),
             activities: Gauge::default(),
@@ -123,6 +136,8 @@ impl Default for Metrics {
         r.register("http_requests", "Responses by listener and status", metrics.http_requests.clone());
         r.register("orders_accepted", "Orders accepted", metrics.orders_accepted.clone());
         r.register("orders_replayed", "Acceptances repeated by key", metrics.orders_replayed.clone());
+        r.register("payments", "Payments recorded, by state", metrics.payments.clone());
+        r.register("refunds_due", "Payments owed back", metrics.refunds_due.clone());
         r.register("refusals", "Refusals and other problems by code", metrics.refusals.clone());
         r.register("sku_available", "Free units of a SKU", metrics.sku_available.clone());
         r.register("activities", "Activities", metrics.activities.clone());

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use actix::Message;
 use tokio::sync::oneshot;
 
-use crate::domain::command::{AddStock, CancelOrder, PlaceOrder, Redefine, SwitchSale};
+use crate::domain::command::{
+    AddStock, CancelOrder, CloseRefund, PayOrder, PlaceOrder, Redefine, RefundOrder, Suspend, SwitchSale,
+};
 use crate::domain::sale::SkuCount;
-use crate::domain::{Definition, OrderState, OrderView, Phase, Refusal};
+use crate::domain::{Definition, OrderState, OrderView, PaymentView, Phase, Refusal};
 use crate::ids::{OrderId, ShardId, SkuId, UnixMillis, UserId};
 
 /// A question to a shard, and where its answer goes.
@@ -27,6 +29,24 @@ pub enum Question {
     Place(PlaceOrder),
     /// A shopper gives an order up.
     Cancel(CancelOrder),
+    /// A payment came for an order.
+    Pay(PayOrder),
+    /// To the suspense account: a payment came that no order in memory answers for.
+    Suspend(Suspend),
+    /// An operator takes a paid order back.
+    Refund(RefundOrder),
+    /// An operator says that a payment was paid back.
+    CloseRefund(CloseRefund),
+    /// A payment, by its id.
+    Payment {
+        /// The payment provider's id.
+        payment_id: Box<str>,
+    },
+    /// Payments, by their numbers.
+    Payments {
+        /// Which.
+        numbers: Vec<u32>,
+    },
     /// One order; another user's is not found unless an operator asks.
     Order {
         /// Its number in the shard.
@@ -61,6 +81,8 @@ pub enum Question {
         /// How long after.
         retain_ms: u64,
     },
+    /// To a part that was settled: the activity does not leave memory after all.
+    Stay,
     /// To the home: leave memory, with all parts, if here too nothing can happen any more.
     Retire {
         /// How long after the sale's end.
@@ -109,6 +131,19 @@ pub enum Answer {
         /// Whether an earlier request with the same key placed or cancelled it.
         replayed: bool,
     },
+    /// A payment, as it stands.
+    Payment {
+        /// The payment.
+        payment: Box<PaymentView>,
+        /// Where the order stands that it names, where it is known.
+        order: Option<OrderState>,
+        /// Whether it was received before, or marked as paid back before by a request with the same key.
+        replayed: bool,
+    },
+    /// Payments, as they stand.
+    Payments(Vec<PaymentView>),
+    /// The payment was recorded by another owner, who is to be asked.
+    Elsewhere(ShardId),
     /// A user's orders, newest first, and the number before which the next page starts.
     Orders(Vec<OrderView>, Option<u32>),
     /// A page of orders, and the order after which the next page starts.

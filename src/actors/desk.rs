@@ -19,12 +19,12 @@ use super::door::Door;
 use super::house::Nursery;
 use super::router::Router;
 use crate::catalog;
-use crate::domain::command::{AddStock, Redefine, Request, RequestKey, Source, SwitchSale};
+use crate::domain::command::{AddStock, CloseRefund, Redefine, RefundOrder, Request, RequestKey, Source, SwitchSale};
 use crate::domain::event::{ActivityDefined, Author, Switch};
 use crate::domain::found::found;
 use crate::domain::{Definition, Event, Phase, Refusal, Sales};
 use crate::faults::Fault;
-use crate::ids::{ActivityId, Seq, ShardId, SkuId};
+use crate::ids::{ActivityId, OrderId, Seq, ShardId, SkuId};
 use crate::persist::Submission;
 
 /// Founding entries in one submission: a definition of some 60 KB and moves of some 40 bytes each stay below a record.
@@ -164,6 +164,18 @@ impl Desk {
         let request = self.request(by);
         let operation = Operation::Switch(SwitchSale { to, request });
         self.0.router.change(activity_id, operation).await
+    }
+
+    /// Takes a paid order back; its payment is owed back.
+    pub async fn refund(&self, order_id: OrderId, restock: bool, by: By) -> Answer {
+        let request = self.request(by);
+        self.0.router.refund(order_id, |order| RefundOrder { order, restock, request }).await
+    }
+
+    /// Notes that a payment was paid back.
+    pub async fn close_refund(&self, payment_id: Box<str>, by: By) -> Answer {
+        let request = self.request(by);
+        self.0.router.close_refund(CloseRefund { payment_id, request }).await
     }
 
     /// Lets activities leave memory that ended so long ago at least and in which nothing can happen any more; their orders

@@ -10,11 +10,13 @@ use super::catalog_source::CatalogSource;
 use super::desk::Desk;
 use super::door::Door;
 use super::host::{Host, MoveIn, Shared, Siblings, Tenant};
+use super::payment_index::PaymentIndex;
 use super::readiness::Readiness;
 use super::roll_forward::roll_forward;
 use super::router::{Behind, Entrance, Router};
 use super::shard::Shard;
 use super::shipped::Shipped;
+use super::suspense::SuspenseAccount;
 use crate::clock::Clock;
 use crate::domain::sales::Retired;
 use crate::domain::{Sale, Sales};
@@ -59,6 +61,7 @@ pub(super) struct Nursery {
     arbiters: Vec<ArbiterHandle>,
     started: usize,
     shared_host: Addr<Host>,
+    payments: PaymentIndex,
 }
 
 /// Units below which an activity of one shard is small: it is over before it could hold up its neighbours.
@@ -74,7 +77,8 @@ impl Nursery {
         let units: u64 = home.definition().skus.iter().map(|sku| u64::from(sku.stock.0)).sum();
         let is_small = count == 1 && units < SMALL_UNITS;
         // All show their free units before any is asked: a part that is not counted would look sold out.
-        let shards: Vec<Shard> = parts.into_iter().map(|sale| Shard::new(sale, Arc::clone(&door))).collect();
+        let shards: Vec<Shard> =
+            parts.into_iter().map(|sale| Shard::new(sale, Arc::clone(&door), self.payments.clone())).collect();
         let siblings = Siblings::default();
         let hosts: Vec<Addr<Host>> =
             shards.iter().map(|_| if is_small { self.shared_host.clone() } else { self.host() }).collect();
@@ -111,17 +115,21 @@ impl House {
         let (target, shipped) = mysql.unzip();
         let archive = Archive::open(history, clock.clone(), target);
         let shipping = shipped.clone().map(|shipped| (shipped, journal.clone()));
-        let router = Router::new(archive, clock.clone(), readiness.clone(), shipping);
         let arbiters: Vec<Arbiter> = (0..=arbiters.max(1)).map(|_| Arbiter::new()).collect();
         let (for_small, for_busy) = arbiters.split_last().expect("there is one at least");
         let shared = Shared { journal, clock, readiness, shipped, mailbox };
         let shared_host = Host::new(shared.clone());
+        let payments = PaymentIndex::of(&recovered);
+        let suspense = SuspenseAccount::new(recovered.suspense().clone(), payments.clone(), shared.clone());
+        let suspense = SuspenseAccount::start_in_arbiter(&for_small.handle(), |_| suspense);
+        let router = Router::new(archive, &shared, shipping, payments.clone(), suspense);
         let mut nursery = Nursery {
             shared_host: Host::start_in_arbiter(&for_small.handle(), |_| shared_host),
             shared,
             router: router.clone(),
             arbiters: for_busy.iter().map(Arbiter::handle).collect(),
             started: 0,
+            payments,
         };
         roll_forward(&mut recovered, nursery.journal(), router.now_ms());
         let desk = Desk::open(router.clone(), catalog, &recovered);

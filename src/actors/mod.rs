@@ -23,6 +23,7 @@ pub mod house;
 #[cfg(test)]
 mod interleavings;
 mod letter;
+mod payment_index;
 pub mod readiness;
 mod roll_forward;
 pub mod router;
@@ -30,6 +31,7 @@ mod shard;
 mod shipped;
 mod shipper;
 mod start_up;
+mod suspense;
 mod turn;
 mod units;
 

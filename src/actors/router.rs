@@ -1,6 +1,8 @@
 //! Finds the shard that a request is for and asks it, or answers at the door when the door knows enough: the losers'
 //! `sold_out` and, outside the window, `not_started` and `ended` cost no message.
 
+mod payments;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -14,14 +16,18 @@ use super::ack::Ack;
 use super::archive::{Archive, Lies};
 use super::ask::{Answer, Ask, Asked, Operation, Page, Question, Reason, Refused, SaleView, Unavailable};
 use super::door::Door;
-use super::host::{Host, MoveOut};
+use super::host::{Host, MoveOut, Shared};
+use super::payment_index::PaymentIndex;
 use super::readiness::{Readiness, Stage};
 use super::shipped::{Lag, Shipped};
+use super::suspense::SuspenseAccount;
 use crate::clock::Clock;
 use crate::domain::command::PlaceOrder;
 use crate::domain::{Definition, Part, Phase, Refusal};
 use crate::ids::{ActivityId, OrderId, Seq, ShardId, SkuId, UnixMillis, UserId};
 use crate::persist::Handle;
+
+pub use payments::{Notice, Refunds};
 
 /// The way to every shard. Cheap to clone; all clones are the same.
 #[derive(Clone)]
@@ -37,6 +43,8 @@ struct Inner {
     readiness: Readiness,
     /// What MySQL has, and what it should have; `None` where the journal is the only store.
     shipping: Option<(Shipped, Handle<Ack>)>,
+    payments: PaymentIndex,
+    suspense: Addr<SuspenseAccount>,
 }
 
 /// A door with what is behind it.
@@ -81,12 +89,14 @@ pub struct Listing {
 impl Router {
     pub(super) fn new(
         archive: Archive,
-        clock: Clock,
-        readiness: Readiness,
+        shared: &Shared,
         shipping: Option<(Shipped, Handle<Ack>)>,
+        payments: PaymentIndex,
+        suspense: Addr<SuspenseAccount>,
     ) -> Self {
         let (entrances, shards, doors) = (DashMap::new(), DashMap::new(), RwLock::default());
-        Self(Arc::new(Inner { entrances, shards, doors, archive, clock, readiness, shipping }))
+        let (clock, readiness) = (shared.clock.clone(), shared.readiness.clone());
+        Self(Arc::new(Inner { entrances, shards, doors, archive, clock, readiness, shipping, payments, suspense }))
     }
 
     pub(super) fn add(&self, entrance: Entrance) {
@@ -265,14 +275,22 @@ impl Router {
     pub(super) async fn retire(&self, activity_id: ActivityId, retain_ms: u64, durable: impl Fn() -> Seq) -> bool {
         let Some(entrance) = self.entrance(activity_id) else { return false };
         let Behind::Hosts(hosts, first) = &entrance.behind else { return false };
-        let mut orders = 0;
-        for part in 1..entrance.parts {
-            match self.wait(&entrance, part, Question::Settled { retain_ms }).await {
-                Answer::Settled(Some(there)) => orders += there,
-                _ => return false,
+        let (mut orders, mut settled) = (0, 1);
+        while settled < entrance.parts {
+            match self.wait(&entrance, settled, Question::Settled { retain_ms }).await {
+                Answer::Settled(Some(there)) => (orders, settled) = (orders + there, settled + 1),
+                _ => break,
             }
         }
-        let Answer::Retired { orders } = self.wait(&entrance, 0, Question::Retire { retain_ms, orders }).await else {
+        let all_are = settled == entrance.parts;
+        let retired = match all_are {
+            true => self.wait(&entrance, 0, Question::Retire { retain_ms, orders }).await,
+            false => Answer::Settled(None),
+        };
+        let Answer::Retired { orders } = retired else {
+            for part in 1..settled {
+                let _told = self.wait(&entrance, part, Question::Stay).await;
+            }
             return false;
         };
         let card = entrance.door.card();
@@ -284,6 +302,7 @@ impl Router {
             // Past the mailbox's bound: a shard moves out once.
             host.do_send(MoveOut(home.shard(part)));
         }
+        self.0.payments.forget(home.shard(0)..=home.shard(parts - 1));
         true
     }
 

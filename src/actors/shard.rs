@@ -11,6 +11,7 @@ mod gather;
 mod look_up;
 mod order;
 mod parked;
+mod pay;
 mod retire;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -25,6 +26,7 @@ use super::ack::{Ack, Unanimous};
 use super::ask::{Answer, Question, Reason, Refused};
 use super::door::Door;
 use super::letter::Letter;
+use super::payment_index::PaymentIndex;
 use super::turn::Turn;
 use super::units::Units;
 use crate::domain::command::{Command, Decision, MoveSlots, Stamped};
@@ -44,13 +46,17 @@ pub(super) struct Shard {
     jobs: VecDeque<Job>,
     /// Of the home only: the last change that the other parts follow.
     last_change: Option<Arc<Unanimous>>,
+    /// Whose each payment of the process is.
+    payments: PaymentIndex,
+    /// The part has said that nothing is left to do, and the home may write the activity's last event at any moment.
+    is_settled: bool,
     /// The activity's last event is in the journal, or on its way there.
     has_left: bool,
 }
 
 impl Shard {
     /// A shard whose free units the door shows from now on.
-    pub fn new(state: Sale, door: Arc<Door>) -> Self {
+    pub fn new(state: Sale, door: Arc<Door>, payments: PaymentIndex) -> Self {
         let units = door.units(state.sku_ids().count());
         let shard = Self {
             state,
@@ -60,6 +66,8 @@ impl Shard {
             parked: Parked::default(),
             jobs: VecDeque::new(),
             last_change: None,
+            payments,
+            is_settled: false,
             has_left: false,
         };
         for (index, _, _) in shard.state.sku_ids() {
@@ -70,7 +78,7 @@ impl Shard {
 
     /// A shard of an activity that has left: it answers, and nothing changes in it.
     pub fn of_left(state: Sale, door: Arc<Door>) -> Self {
-        Self { has_left: true, ..Self::new(state, door) }
+        Self { has_left: true, ..Self::new(state, door, PaymentIndex::default()) }
     }
 
     /// The shard's number.
@@ -99,6 +107,10 @@ impl Shard {
         match question {
             Question::Place(command) => self.place(command, reply, turn),
             Question::Cancel(command) => self.cancel(command, reply, turn),
+            Question::Pay(command) => self.pay(command, reply, turn),
+            Question::Refund(command) => self.refund(command, reply, turn),
+            Question::CloseRefund(command) => self.close_refund(command, reply, turn),
+            Question::Stay => self.stay(reply, turn),
             Question::Change(operation) => self.change(operation, reply, turn),
             Question::Settled { retain_ms } => self.tell_if_settled(retain_ms, reply, turn),
             Question::Retire { retain_ms, orders } => self.retire(retain_ms, orders, reply, turn),
@@ -173,7 +185,10 @@ impl Shard {
     /// Applies events and returns them as the journal keeps them.
     fn take_in(&mut self, at_ms: UnixMillis, decision: Decision) -> SmallVec<[Entry; 1]> {
         let shard = self.state.shard();
-        decision.events.iter().for_each(|event| self.apply(at_ms, event));
+        for event in &decision.events {
+            self.apply(at_ms, event);
+            self.payments.note(shard, event);
+        }
         decision.events.into_iter().map(|event| Entry { shard, at_ms, event }).collect()
     }
 

@@ -92,7 +92,14 @@ impl Front {
     pub fn bind(config: &Config, instance: String) -> Result<Self, Error> {
         let verifier = Verifier::new(&config.auth)?;
         let metrics = Arc::new(Metrics::default());
-        let state = State::new(verifier, Readiness::default(), metrics, config.limits.clone(), instance);
+        let state = State::new(
+            verifier,
+            Readiness::default(),
+            metrics,
+            config.limits.clone(),
+            config.payments.clone(),
+            instance,
+        );
         let state = Data::new(state);
         let bound = bind(config, state.clone())?;
         Ok(Self { state, bound })

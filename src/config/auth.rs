@@ -133,7 +133,12 @@ fn shared(section: &mut Fields<'_>, base: &Path) -> Option<Keys> {
 }
 
 /// Reads a shared secret that stands here or in a file; `None` where it stands nowhere or is faulty.
-fn secret(section: &mut Fields<'_>, here: &'static str, in_file: &'static str, base: &Path) -> Option<Secret> {
+pub(super) fn secret(
+    section: &mut Fields<'_>,
+    here: &'static str,
+    in_file: &'static str,
+    base: &Path,
+) -> Option<Secret> {
     let (name, bytes) = here_or_in_file(section, here, in_file, base)?;
     if bytes.len() < SECRET_BYTES_MIN {
         let what = format!("must be at least {SECRET_BYTES_MIN} bytes, is {}", bytes.len());

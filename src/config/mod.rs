@@ -1,7 +1,7 @@
 //! Configuration: one TOML file, every key of which a variable of the environment may replace.
 //!
 //! Reading tells all faults at once, each with its line or variable and its mend. Every key but the secrets has a
-//! default. What the shape has and this version has not built is refused by its name. Paths are relative to the file's
+//! default. Paths are relative to the file's
 //! directory. Plain data comes out: nothing here opens a socket or a journal.
 
 mod auth;
@@ -9,6 +9,7 @@ mod environment;
 mod files;
 mod limits;
 mod mysql;
+mod payments;
 mod read;
 mod secret;
 
@@ -21,6 +22,7 @@ use crate::faults::{At, Fault, Faults, tree};
 pub use auth::{Auth, Keys, PublicKeyAlgorithm};
 pub use limits::Limits;
 pub use mysql::Mysql;
+pub use payments::Payments;
 pub use secret::{SECRET_BYTES_MIN, Secret};
 
 /// The whole configuration, read and found sound.
@@ -40,6 +42,8 @@ pub struct Config {
     pub catalog: Catalog,
     /// Where orders are shipped to; `None` where the journal is the only store.
     pub mysql: Option<Mysql>,
+    /// How payment callbacks are known; `None` where none are taken.
+    pub payments: Option<Payments>,
     /// Every bound on what the outside may ask of the process.
     pub limits: Limits,
     /// What is logged, and how.

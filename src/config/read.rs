@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use crate::faults::{Faults, Fields, Node, clipped};
 use crate::ids::JSON_INTEGER_MAX;
 
-use super::{Catalog, Config, Durability, Journal, Log, LogFormat, Mysql, Operator, Shopper, auth, limits, mysql};
+use super::{
+    Catalog, Config, Durability, Journal, Log, LogFormat, Mysql, Operator, Shopper, auth, limits, mysql, payments,
+};
 
 /// What a tree gives; where faults were noted, `config` is not sound.
 #[derive(Default)]
@@ -35,14 +37,20 @@ pub fn config(root: &Node, base: &Path, faults: &Faults) -> Option<Read> {
         mysql
     });
     let catalog = catalog(&mut top, base, mysql.is_some());
-    unavailable_section(&mut top);
+    let payments = top.has("payments").then(|| {
+        let mut section = top.section("payments");
+        let payments = payments::read(&mut section, base);
+        section.finish();
+        payments
+    });
     top.finish();
-    let mysql = mysql.flatten();
+    let (mysql, payments) = (mysql.flatten(), payments.flatten());
     let (catalog_dir, catalog_table) = match &catalog {
         Catalog::Dir(dir) => (Some(dir.clone()), None),
         Catalog::Mysql => (None, mysql.clone()),
     };
-    let config = auth.map(|auth| Config { data_dir, shopper, operator, auth, journal, catalog, mysql, limits, log });
+    let config =
+        auth.map(|auth| Config { data_dir, shopper, operator, auth, journal, catalog, mysql, payments, limits, log });
     Some(Read { config, catalog_dir, catalog_table })
 }
 
@@ -146,11 +154,4 @@ fn log(top: &mut Fields<'_>) -> Log {
     let level = section.choice("level", &["error", "warn", "info", "debug", "trace"]).unwrap_or("info");
     section.finish();
     Log { format, level }
-}
-
-/// A section of the shape that later versions read. Passing over them would pretend that they do something.
-fn unavailable_section(top: &mut Fields<'_>) {
-    if top.has("payments") {
-        top.unavailable("payments", "[payments]", "remove this section");
-    }
 }

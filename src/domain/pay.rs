@@ -6,6 +6,7 @@ use smallvec::smallvec;
 use super::command::{Decision, PayOrder};
 use super::definition::OnLatePayment;
 use super::event::{Event, Events, HoldsExpired, Outcome, PaymentReceived};
+use super::expire::EXPIRE_STEP_ORDERS;
 use super::order::{Order, OrderState, Step};
 use super::payment::{Payment, PaymentView, Refund, Why};
 use super::refusal::Refusal;
@@ -25,7 +26,8 @@ impl Sale {
         let order = self.orders.get(command.order).ok_or(Refusal::OrderNotFound)?;
         let fits = currency.is_none() && command.amount_cents == order.amount_cents;
         // The deadline has passed and its release is a moment away.
-        let lapsed = order.state == OrderState::Held && now_ms >= order.expires_at_ms;
+        let has_lapsed = |order: &Order| order.state == OrderState::Held && now_ms >= order.expires_at_ms;
+        let lapsed = has_lapsed(order);
         let outcome = match order.state {
             _ if !fits => Outcome::Due(Why::Mismatch),
             OrderState::Held if !lapsed => Outcome::Applied,
@@ -41,8 +43,17 @@ impl Sale {
         let number =
             self.payments.count().checked_add(1).ok_or(Refusal::TooLarge { what: "a shard's 2^32 payments" })?;
         let mut events: Events = smallvec![];
-        if lapsed && fits {
-            events.push(Event::HoldsExpired(HoldsExpired { orders: vec![command.order] }));
+        let is_late =
+            !matches!(outcome, Outcome::Applied) && matches!(order.state, OrderState::Held | OrderState::Expired);
+        if fits && is_late {
+            // What else of this user has lapsed counts against the limit until it is released.
+            let others = self.orders.of_user(order.user).filter(|(number, _)| *number != command.order);
+            let others = others.filter(|(_, other)| has_lapsed(other)).map(|(number, _)| number);
+            let orders: Vec<u32> =
+                lapsed.then_some(command.order).into_iter().chain(others).take(EXPIRE_STEP_ORDERS).collect();
+            if !orders.is_empty() {
+                events.push(Event::HoldsExpired(HoldsExpired { orders }));
+            }
         }
         events.push(Event::PaymentReceived(Box::new(PaymentReceived {
             payment: number,
@@ -60,9 +71,11 @@ impl Sale {
         let open = matches!(self.phase(now_ms), Phase::Running | Phase::Paused);
         let policy = self.definition.on_late_payment == OnLatePayment::ReacquireOrRefund;
         let others = self.orders.of_user(order.user).map(|(_, other)| other);
-        let live: u32 = others.filter(|other| other.state.is_live()).map(|other| other.quantity().0).sum();
-        // A hold that is not released yet is among the live ones.
-        let units = if lapsed { live } else { live + order.quantity().0 };
+        let counts = |other: &&Order| match other.state {
+            OrderState::Held => now_ms < other.expires_at_ms,
+            state => state.is_live(),
+        };
+        let units = others.filter(counts).map(|other| other.quantity().0).sum::<u32>() + order.quantity().0;
         let sku = self.sku(order.sku);
         if !open || !policy || !sku.listed || units > self.definition.per_user_limit.0 {
             return Err(TooLate);

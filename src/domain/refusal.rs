@@ -70,6 +70,9 @@ pub enum Refusal {
     /// An operator closed the activity for good.
     #[error("the activity was closed for good")]
     ActivityClosed,
+    /// The activity has left memory, and nothing changes in it any more.
+    #[error("the activity ended long ago and has left memory (journal.retain_ended_s); nothing in it can be changed")]
+    ActivityLeft,
     /// The definition has changed since the caller read it.
     #[error("the version that stands is {version} (0: there is no such activity); read it and try again")]
     VersionConflict {
@@ -137,7 +140,7 @@ impl Refusal {
             Self::PaymentReused => "payment_mismatch",
             Self::PaymentNotFound => "not_found",
             Self::RefundNotDue => "refund_not_due",
-            Self::ActivityClosed => "activity_closed",
+            Self::ActivityClosed | Self::ActivityLeft => "activity_closed",
             Self::VersionConflict { .. } => "version_conflict",
             Self::ImmutableField { .. } => "immutable_field",
             Self::StockTooLow { .. } | Self::TooLarge { .. } => "invalid_definition",

@@ -128,6 +128,7 @@ pub async fn metrics(state: Data<State>) -> HttpResponse {
         let count = |activities: usize| i64::try_from(activities).unwrap_or(i64::MAX);
         state.metrics.activities.set(count(router.count()));
         state.metrics.activities_left.set(count(router.count_left()));
+        state.metrics.refunds_due.set(count(router.refunds_due()));
         router.each_free_count(|activity_id, sku_id, free| {
             let label = SkuLabel { activity_id: activity_id.0, sku_id: sku_id.to_string() };
             state.metrics.sku_available.get_or_create(&label).set(i64::from(free));

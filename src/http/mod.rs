@@ -16,6 +16,7 @@ mod query;
 mod route;
 mod server;
 mod shopper;
+mod signature;
 mod state;
 mod unread;
 mod view;

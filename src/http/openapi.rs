@@ -17,7 +17,7 @@ use super::{health, operator, problem, shopper};
         description = "Who gets the last one.\n\n\
             - Two listeners: the routes under **shopper** answer on the shopper listener, all others on the operator \
               listener, where this page is; `/healthz` and `/readyz` answer on both.\n\
-            - Every route under `/v1` and `/admin` wants `Authorization: Bearer <JWT>`.\n\
+            - Every route under `/v1` and `/admin`, but for the payment callback, wants `Authorization: Bearer <JWT>`.\n\
             - Errors are RFC 9457 problems with a stable `code`; each response below names the codes that it may have.\n\
             - Ids are strings; instants are milliseconds since 1970 in fields named `…_ms`, and RFC 3339 with an offset \
               in definitions; money is integer cents.\n\
@@ -27,6 +27,7 @@ use super::{health, operator, problem, shopper};
         (name = "shopper", description = "Buying. On the shopper listener."),
         (name = "operator", description = "Running the sales. On the operator listener; `operator` may do everything, \
             `auditor` every GET."),
+        (name = "payments", description = "For the payment provider. On the shopper listener; signed, without a token."),
         (name = "health", description = "For load balancers and scrapers; without a token."),
     ),
     paths(
@@ -37,6 +38,7 @@ use super::{health, operator, problem, shopper};
         shopper::result::result,
         shopper::orders::order,
         shopper::orders::cancel,
+        shopper::payments::callback,
         operator::activities::activities,
         operator::activities::activity,
         operator::activities::put_activity,
@@ -49,6 +51,9 @@ use super::{health, operator, problem, shopper};
         operator::stock::stats,
         operator::orders::orders,
         operator::orders::order,
+        operator::refunds::refund,
+        operator::refunds::refunds,
+        operator::refunds::done,
         health::healthz,
         health::readyz,
         health::metrics,
@@ -83,7 +88,7 @@ impl Modify for Problems {
 fn complete(operation: &mut Operation) {
     let has = |tag: &str| operation.tags.iter().flatten().any(|known| known == tag);
     let mut common = Vec::new();
-    if has("shopper") || has("operator") {
+    if has("shopper") || has("operator") || has("payments") {
         common.push(("401", "`unauthenticated`"));
         common.push(("431", "`headers_too_large`"));
         common.push(("503", "`overloaded`, `recovering`, and for new orders `storage_low`, `backlog_full`"));

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
+use super::view::PaymentAnswer;
 use crate::actors::ask::Reason;
 use crate::actors::{Refused, Unavailable, Unread};
 use crate::domain::Refusal;
@@ -81,6 +82,29 @@ impl Problem {
     /// No valid token.
     pub fn unauthenticated(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail)
+    }
+
+    /// A payment callback that is not the provider's, or too old.
+    pub fn bad_signature(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "bad_signature", detail)
+    }
+
+    /// A payment that names no order there is. It is recorded.
+    pub fn payment_of_no_order(answer: &PaymentAnswer<'_>) -> Self {
+        let detail = "there is no such order; the payment is recorded and owed back";
+        Self::new(StatusCode::NOT_FOUND, "order_not_found", detail).about(answer)
+    }
+
+    /// A payment of another amount or currency than its order's. It is recorded.
+    pub fn payment_mismatch(answer: &PaymentAnswer<'_>) -> Self {
+        let detail = "the amount or the currency is not the order's; the payment is recorded and owed back";
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "payment_mismatch", detail).about(answer)
+    }
+
+    fn about(self, answer: &PaymentAnswer<'_>) -> Self {
+        let with = self.with("payment_id", json!(answer.payment_id));
+        let with = with.with("payment_state", json!(answer.payment_state)).with("order_id", json!(answer.order_id));
+        if let Some(state) = answer.state { with.with("state", json!(state)) } else { with }
     }
 
     /// The token's role may not do this.
@@ -197,7 +221,8 @@ impl Problem {
             | Refusal::OrderNotCancellable { .. }
             | Refusal::OrderNotRefundable { .. }
             | Refusal::RefundNotDue
-            | Refusal::ActivityClosed => StatusCode::CONFLICT,
+            | Refusal::ActivityClosed
+            | Refusal::ActivityLeft => StatusCode::CONFLICT,
             Refusal::SkuNotFound | Refusal::OrderNotFound | Refusal::PaymentNotFound => StatusCode::NOT_FOUND,
             Refusal::VersionConflict { .. } => StatusCode::PRECONDITION_FAILED,
             Refusal::KeyReused

@@ -15,7 +15,7 @@ use super::auth::{Bearer, Role, Verifier};
 use super::body::{self, BodyLimits};
 use super::problem::Problem;
 use crate::actors::{Desk, Readiness, Router, Unavailable};
-use crate::config::Limits;
+use crate::config::{Limits, Payments};
 use crate::ids::UserId;
 use crate::telemetry::Metrics;
 
@@ -28,6 +28,7 @@ pub struct State {
     /// What `/metrics` shows.
     pub metrics: Arc<Metrics>,
     pub(super) limits: Limits,
+    payments: Option<Payments>,
     /// Tells this process's request ids from another's.
     pub(super) instance: String,
     actors: OnceLock<(Router, Desk)>,
@@ -47,6 +48,7 @@ impl State {
         readiness: Readiness,
         metrics: Arc<Metrics>,
         limits: Limits,
+        payments: Option<Payments>,
         instance: String,
     ) -> Self {
         let quota = NonZeroU32::new(limits.requests_per_user_per_s).map(|rate| {
@@ -54,7 +56,7 @@ impl State {
             RateLimiter::keyed(Quota::per_second(rate).allow_burst(burst))
         });
         let (actors, refresh) = (OnceLock::new(), OnceLock::new());
-        Self { verifier, readiness, metrics, limits, instance, actors, refresh, quota }
+        Self { verifier, readiness, metrics, limits, payments, instance, actors, refresh, quota }
     }
 
     /// Gives the handlers their actors. `refresh` runs before each scrape of the metrics.
@@ -71,6 +73,11 @@ impl State {
         if let Some(quota) = &self.quota {
             quota.retain_recent();
         }
+    }
+
+    /// How payment callbacks are known, where they are taken.
+    pub(super) fn payments(&self) -> Option<&Payments> {
+        self.payments.as_ref()
     }
 
     pub(super) fn router(&self) -> Result<&Router, Problem> {

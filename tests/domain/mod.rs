@@ -6,7 +6,8 @@ pub mod parts;
 
 use doorbuster::domain::audit::{Auditor, Id, Keep, Report};
 use doorbuster::domain::command::{
-    AddStock, CancelOrder, PlaceOrder, Redefine, Request, RequestKey, Source, Stamped, SwitchSale,
+    AddStock, CancelOrder, CloseRefund, PayOrder, PlaceOrder, Redefine, RefundOrder, Request, RequestKey, Source,
+    Stamped, SwitchSale,
 };
 use doorbuster::domain::definition::{OnLatePayment, SkuDefinition};
 use doorbuster::domain::event::{ActivityDefined, Author, Change, Switch};
@@ -78,6 +79,20 @@ pub fn cancel(user: u64, order: u32) -> CancelOrder {
     CancelOrder { user: UserId(user), order, key: None }
 }
 
+/// A payment in the activity's currency that would wait for units, were there none.
+pub fn pay(payment_id: &str, order: u32, cents: u64) -> PayOrder {
+    let (payment_id, currency) = (payment_id.into(), "CNY".into());
+    PayOrder { payment_id, order, amount_cents: Cents(cents), currency, may_wait: true }
+}
+
+pub fn refund(order: u32, restock: bool) -> RefundOrder {
+    RefundOrder { order, restock, request: request(2, None) }
+}
+
+pub fn paid_back(payment_id: &str) -> CloseRefund {
+    CloseRefund { payment_id: payment_id.into(), request: request(2, None) }
+}
+
 pub fn request(change_id: u64, keys: Option<(u8, u8)>) -> Request {
     let key = keys.map(|(name, body)| RequestKey { key: key(name), body: key(body) });
     Request { change_id, by: OPERATOR, key }
@@ -107,7 +122,13 @@ macro_rules! into_command {
     };
 }
 into_command!(PlaceOrder => PlaceOrder, CancelOrder => CancelOrder, Redefine => Redefine, AddStock => AddStock,
-    SwitchSale => SwitchSale);
+    SwitchSale => SwitchSale, RefundOrder => RefundOrder, CloseRefund => CloseRefund);
+
+impl IntoCommand for PayOrder {
+    fn command(self) -> Command {
+        Command::PayOrder(Box::new(self))
+    }
+}
 
 /// A sale with the journal that made it.
 #[derive(Clone)]
@@ -165,8 +186,15 @@ impl Shop {
     /// `(stock, available, held)` of a SKU that is on sale.
     pub fn units(&self, sku: &str) -> Option<(u32, u32, u32)> {
         let count = self.sale.counts().into_iter().find(|count| count.sku_id == sku_id(sku))?;
-        assert_eq!(count.sold, Qty(0), "nothing is sold before payments exist");
+        assert_eq!(count.sold, Qty(0), "nobody pays here");
         Some((count.stock.0, count.available.0, count.held.0))
+    }
+
+    /// `(available, held, sold)` of a SKU that is on sale.
+    #[track_caller]
+    pub fn split(&self, sku: &str) -> (u32, u32, u32) {
+        let count = self.sale.counts().into_iter().find(|count| count.sku_id == sku_id(sku));
+        count.map(|count| (count.available.0, count.held.0, count.sold.0)).expect("the SKU is on sale")
     }
 
     /// Stops and starts again: from the journal's bytes to the same state.

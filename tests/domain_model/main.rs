@@ -8,6 +8,7 @@
 mod domain;
 mod model;
 mod ops;
+mod payments;
 #[path = "../domain/seeds.rs"]
 mod seeds;
 mod world;

@@ -9,6 +9,8 @@ use doorbuster::domain::event::{Author, StockChange, Switch};
 use doorbuster::domain::{Definition, Event, OrderState, Phase, Refusal};
 use doorbuster::ids::{Cents, KeyDigest, Qty, SkuId, UserId};
 
+use crate::payments::{ModelPayment, Paid};
+
 use crate::EXPIRE_STEP;
 
 #[derive(Clone, Debug)]
@@ -23,6 +25,8 @@ pub struct ModelOrder {
     pub key: Option<KeyDigest>,
     pub reference: Option<Box<str>>,
     pub cancel_key: Option<KeyDigest>,
+    /// Whether it was refunded, and its units did not go back on sale.
+    pub keeps: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -34,6 +38,9 @@ pub struct Model {
     pub paused: bool,
     pub closed: bool,
     pub orders: Vec<ModelOrder>,
+    pub payments: Vec<ModelPayment>,
+    /// Whether the payment that comes next had its order's hold end.
+    pub lapsed: bool,
     /// Every SKU there ever was, by its index.
     pub names: Vec<SkuId>,
     /// Slots that are on the books of a SKU, whoever has them.
@@ -50,6 +57,13 @@ pub enum Expected {
     Event,
     Nothing {
         order: Option<u32>,
+        replayed: bool,
+    },
+    /// A payment that is new, and what it does.
+    Payment(Paid),
+    /// A payment that is known, and that stays as it is.
+    Known {
+        payment: u32,
         replayed: bool,
     },
     /// One of these: the contract leaves open which fault of a definition is named first.
@@ -77,6 +91,8 @@ impl Model {
             paused: false,
             closed: false,
             orders: Vec::new(),
+            payments: Vec::new(),
+            lapsed: false,
             names: definition_names,
             ever: slots.clone(),
             slots,
@@ -99,9 +115,16 @@ impl Model {
         held.flat_map(|order| order.slots.iter().copied()).collect()
     }
 
+    /// Paid for, or paid for once and never put back.
+    pub fn sold_slots(&self, sku: &SkuId) -> BTreeSet<u32> {
+        let is_sold = |order: &&ModelOrder| order.sku == *sku && (order.state == OrderState::Paid || order.keeps);
+        self.orders.iter().filter(is_sold).flat_map(|order| order.slots.iter().copied()).collect()
+    }
+
     pub fn free_slots(&self, sku: &SkuId) -> BTreeSet<u32> {
-        let all = self.slots.get(sku).cloned().unwrap_or_default();
-        all.difference(&self.held_slots(sku)).copied().collect()
+        let mut all = self.slots.get(sku).cloned().unwrap_or_default();
+        all.retain(|slot| !self.held_slots(sku).contains(slot) && !self.sold_slots(sku).contains(slot));
+        all
     }
 
     pub fn free(&self, sku: &SkuId) -> u32 {
@@ -123,6 +146,9 @@ impl Model {
         match command {
             Command::PlaceOrder(place) => self.expect_place(now, place),
             Command::CancelOrder(cancel) => self.expect_cancel(now, cancel),
+            Command::PayOrder(pay) => self.expect_pay(now, pay),
+            Command::RefundOrder(refund) => self.expect_refund(refund),
+            Command::CloseRefund(close) => self.expect_close(close),
             Command::ExpireHolds if self.due(now).is_empty() => Expected::Nothing { order: None, replayed: false },
             Command::ExpireHolds => Expected::Event,
             Command::Redefine(redefine) => {
@@ -187,7 +213,7 @@ impl Model {
         }
         let quantity = usize::try_from(place.quantity).expect("between 1 and the limit");
         let own = || self.numbered().filter(|(_, order)| order.user == place.user);
-        let live = || own().filter(|(_, order)| order.state == OrderState::Held);
+        let live = || own().filter(|(_, order)| matches!(order.state, OrderState::Held | OrderState::Paid));
         let units: usize = live().map(|(_, order)| order.slots.len()).sum();
         if units + quantity > limit as usize || own().count() >= (limit + ORDERS_BEYOND_LIMIT) as usize {
             let mut orders: Vec<u32> = live().map(|(number, _)| number).collect();
@@ -210,6 +236,7 @@ impl Model {
                 Expected::Nothing { order: Some(number), replayed }
             }
             OrderState::Expired => expired,
+            state @ (OrderState::Paid | OrderState::Refunded) => refused(Refusal::OrderNotCancellable { state }),
             OrderState::Held if now >= order.expires_at => expired,
             OrderState::Held => Expected::Event,
         }
@@ -293,7 +320,7 @@ impl Model {
         faults.extend((past && new.starts_at_ms != old.starts_at_ms).then(|| immutable("starts_at")));
         faults.extend((past && new.ends_at_ms != old.ends_at_ms).then(|| immutable("ends_at")));
         for sku in &old.skus {
-            let held = self.held_slots(&sku.sku_id).len();
+            let held = self.held_slots(&sku.sku_id).len() + self.sold_slots(&sku.sku_id).len();
             match new.sku(&sku.sku_id) {
                 None if held > 0 => faults.push(immutable(&format!("skus.{}", sku.sku_id))),
                 Some(wanted) if (wanted.stock.0 as usize) < held => faults.push(too_low(&sku.sku_id)),
@@ -329,6 +356,7 @@ impl Model {
                     key: place.key,
                     reference: place.reference.clone(),
                     cancel_key: None,
+                    keeps: false,
                 });
             }
             (Command::CancelOrder(cancel), Event::OrderCancelled(cancelled)) => {
@@ -374,6 +402,9 @@ impl Model {
                 assert_eq!(**change, request.change());
                 self.remember(change);
             }
+            (Command::PayOrder(pay), event) => self.paid(now, pay, event),
+            (Command::RefundOrder(refund), Event::OrderRefunded(event)) => self.refunded(now, refund, event),
+            (Command::CloseRefund(close), Event::RefundDone(event)) => self.paid_back(now, close, event),
             (command, event) => panic!("{command:?} cannot lead to {event:?}"),
         }
     }

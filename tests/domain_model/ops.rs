@@ -40,6 +40,27 @@ pub enum Op {
     CancelNewest {
         key: Option<u8>,
     },
+    /// For an order of that number, or for the newest of all, which a random number seldom hits.
+    Pay {
+        payment: u8,
+        order: Option<u32>,
+        amount: i64,
+        foreign: bool,
+        may_wait: bool,
+    },
+    /// Takes a paid order back: the `nth` of those that are paid, or any order.
+    Refund {
+        nth: usize,
+        any: bool,
+        restock: bool,
+        keys: Option<(u8, u8)>,
+    },
+    /// Pays back what is owed: the `nth` of those, or any payment.
+    PayBack {
+        nth: usize,
+        any: bool,
+        keys: Option<(u8, u8)>,
+    },
     Expire,
     Redefine {
         edits: Vec<Edit>,
@@ -115,6 +136,12 @@ pub fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(user, sku, quantity, key, reference)| Op::Place { user, sku, quantity, key, reference }),
         8 => (0..5u64, 0..40u32, key()).prop_map(|(user, order, key)| Op::Cancel { user, order, key }),
         8 => key().prop_map(|key| Op::CancelNewest { key }),
+        24 => (0..90u8, prop::option::weighted(0.7, 1..40u32), prop::sample::select(vec![0, 0, 0, 0, 0, 0, 1, -1]),
+            prop::bool::weighted(0.05), any::<bool>())
+            .prop_map(|(payment, order, amount, foreign, may_wait)| Op::Pay { payment, order, amount, foreign, may_wait }),
+        6 => (0..40usize, prop::bool::weighted(0.3), any::<bool>(), keys())
+            .prop_map(|(nth, any, restock, keys)| Op::Refund { nth, any, restock, keys }),
+        6 => (0..40usize, prop::bool::weighted(0.3), keys()).prop_map(|(nth, any, keys)| Op::PayBack { nth, any, keys }),
         8 => Just(Op::Expire),
         16 => (prop::collection::vec(edit(), 0..4), source, prop::option::weighted(0.2, -1..=1i64), keys())
             .prop_map(|(edits, from, version, keys)| Op::Redefine { edits, from, version, keys }),

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 
 use crate::domain::*;
 use doorbuster::domain::audit::{Auditor, Keep};
-use doorbuster::domain::command::{CancelOrder, Command, PlaceOrder, Redefine, Source};
+use doorbuster::domain::command::{CancelOrder, CloseRefund, Command, PlaceOrder, Redefine, RefundOrder, Source};
 use doorbuster::domain::definition::{OnLatePayment, SkuDefinition};
-use doorbuster::domain::{Definition, OrderState, Refusal};
+use doorbuster::domain::{Definition, Event, OrderState, PaymentState, Refusal};
 use doorbuster::ids::{Cents, Qty, Seq, UserId};
 
 use crate::model::*;
 use crate::ops::*;
+use crate::payments::ModelPayment;
 
 pub struct World {
     pub shop: Shop,
@@ -81,6 +82,30 @@ impl World {
                 Command::CancelOrder(CancelOrder { key: name.map(key), ..cancel(user, number) })
             }
             Op::Expire => Command::ExpireHolds,
+            Op::Pay { payment, order, amount, foreign, may_wait } => {
+                let order = order.unwrap_or(u32::try_from(self.model.orders.len()).expect("few orders"));
+                let known = order.checked_sub(1).and_then(|place| self.model.orders.get(place as usize));
+                let cents = known.map_or(0, |order| order.amount).saturating_add_signed(amount);
+                let mut pay = pay(&format!("pay-{payment}"), order, cents);
+                pay.may_wait = may_wait;
+                if foreign {
+                    pay.currency = "EUR".into();
+                }
+                Command::PayOrder(Box::new(pay))
+            }
+            Op::Refund { nth, any, restock, keys } => {
+                let wanted = |order: &ModelOrder| any || order.state == OrderState::Paid;
+                let paid: Vec<u32> =
+                    self.model.numbered().filter(|(_, order)| wanted(order)).map(|(number, _)| number).collect();
+                let order = if paid.is_empty() { 77 } else { paid[nth % paid.len()] };
+                Command::RefundOrder(RefundOrder { order, restock, request: request(self.change_id, keys) })
+            }
+            Op::PayBack { nth, any, keys } => {
+                let due = self.model.payments.iter().filter(|payment| any || payment.state == PaymentState::RefundDue);
+                let due: Vec<&ModelPayment> = due.collect();
+                let payment_id = if due.is_empty() { "no such".into() } else { due[nth % due.len()].id.clone() };
+                Command::CloseRefund(CloseRefund { payment_id, request: request(self.change_id, keys) })
+            }
             Op::Redefine { edits, from, version, keys } => {
                 let mut definition = match from {
                     Source::Put => self.model.definition.clone(),
@@ -126,6 +151,18 @@ impl World {
                 assert!(decision.events.is_empty(), "{}", explain());
                 assert_eq!((decision.order, decision.replayed), (*order, *replayed), "{}", explain());
             }
+            (Expected::Known { payment, replayed }, Ok(decision)) => {
+                assert!(decision.events.is_empty(), "{}", explain());
+                assert_eq!((decision.payment, decision.replayed), (Some(*payment), *replayed), "{}", explain());
+            }
+            (Expected::Payment(paid), Ok(decision)) => {
+                assert_eq!(decision.events.len(), 1 + usize::from(paid.lapsed), "{}", explain());
+                let number = u32::try_from(self.model.payments.len()).expect("few payments") + 1;
+                assert_eq!((decision.payment, decision.replayed), (Some(number), false), "{}", explain());
+                let events: Vec<Event> = self.shop.entries[before..].iter().map(|entry| entry.event.clone()).collect();
+                events.iter().for_each(|event| self.model.follow(self.now, command, event));
+                assert_eq!(self.model.payments[number as usize - 1].does(), *paid, "{}", explain());
+            }
             (Expected::Event, Ok(decision)) => {
                 assert_eq!((decision.events.len(), decision.replayed), (1, false), "{}", explain());
                 let event = self.shop.entries[before].event.clone();
@@ -159,7 +196,8 @@ impl World {
         for (count, sku) in counts.iter().zip(&model.definition.skus) {
             let held = u32::try_from(model.held_slots(&sku.sku_id).len()).expect("the model's stocks are small");
             assert_eq!((&count.sku_id, count.stock, count.held.0), (&sku.sku_id, sku.stock, held));
-            assert_eq!((count.available.0, count.sold.0), (model.free(&sku.sku_id), 0));
+            let sold = u32::try_from(model.sold_slots(&sku.sku_id).len()).expect("the model's stocks are small");
+            assert_eq!((count.available.0, count.sold.0), (model.free(&sku.sku_id), sold));
         }
 
         assert_eq!(sale.orders_placed() as usize, model.orders.len());
@@ -170,7 +208,10 @@ impl World {
             assert_eq!((view.quantity.0 as usize, view.amount_cents.0), (order.slots.len(), order.amount));
             assert_eq!((view.held_at_ms.0, view.expires_at_ms.0), (order.held_at, order.expires_at));
             assert_eq!(view.reference, order.reference);
+            model.assert_shows(number, &view.payments);
         }
+        assert!(sale.payments_from(1).map(|shown| shown.payment_id).eq(model.payments.iter().map(|p| p.id.clone())));
+        assert_eq!(sale.owes(), model.payments.iter().any(|payment| payment.state == PaymentState::RefundDue));
         for user in (0..5).map(UserId) {
             let own = model.numbered().filter(|(_, order)| order.user == user);
             let mut own: Vec<_> = own.map(|(number, _)| sale.order_id(number)).collect();

@@ -121,8 +121,16 @@ async fn answer(
         }
         Question::Orders(page) => Ok(one_page(rows, shard, &page).await?),
         Question::Sale => Ok(sale(rows, lies, at_ms).await?),
+        Question::Payment { .. } => Err(Refusal::PaymentNotFound),
         Question::Change(_) => Err(Refusal::ActivityClosed),
-        Question::Settled { .. } | Question::Retire { .. } => unreachable!("what has left is not asked to leave"),
+        Question::Pay(_)
+        | Question::Suspend(_)
+        | Question::Refund(_)
+        | Question::CloseRefund(_)
+        | Question::Payments { .. } => unreachable!("the router asks nothing of what has left that could change it"),
+        Question::Settled { .. } | Question::Stay | Question::Retire { .. } => {
+            unreachable!("what has left is not asked to leave")
+        }
     })
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::actors::ask::Operation;
 use crate::actors::door::Door;
+use crate::actors::payment_index::PaymentIndex;
 use crate::actors::shard::Shard;
 use crate::domain::command::{Redefine, Request, Source};
 use crate::domain::definition::{Definition, OnLatePayment, SkuDefinition};
@@ -16,7 +17,8 @@ pub const WINDOW_MS: u64 = 40;
 
 pub fn open(sales: Vec<Sale>) -> (Arc<Door>, Vec<Shard>) {
     let door = Arc::new(Door::new(&sales[0]));
-    let shards: Vec<Shard> = sales.into_iter().map(|sale| Shard::new(sale, Arc::clone(&door))).collect();
+    let shards: Vec<Shard> =
+        sales.into_iter().map(|sale| Shard::new(sale, Arc::clone(&door), PaymentIndex::default())).collect();
     shards.iter().for_each(Shard::show_deadline);
     (door, shards)
 }

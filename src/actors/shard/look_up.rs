@@ -31,10 +31,22 @@ impl Shard {
                 let live = self.state.orders_of(*user).find(is_live);
                 if listed { Ok(Answer::Live(live)) } else { Err(Refusal::SkuNotFound) }
             }
+            Question::Payment { payment_id } => {
+                let payment = self.state.find_payment(payment_id).ok_or(Refusal::PaymentNotFound)?;
+                Ok(self.payment_answer(payment, false))
+            }
+            Question::Payments { numbers } => {
+                Ok(Answer::Payments(numbers.iter().filter_map(|number| self.state.payment(*number)).collect()))
+            }
             Question::Orders(page) => Ok(self.page(page)),
             Question::Sale => Ok(Answer::Sale(Box::new(self.view(at_ms)))),
             Question::Place(_)
             | Question::Cancel(_)
+            | Question::Pay(_)
+            | Question::Suspend(_)
+            | Question::Refund(_)
+            | Question::CloseRefund(_)
+            | Question::Stay
             | Question::Change(_)
             | Question::Settled { .. }
             | Question::Retire { .. } => unreachable!("that is no look-up"),

@@ -1,4 +1,5 @@
-//! Placing and cancelling orders. Who wants what this part has not, but another has, waits until it is here.
+//! Placing and cancelling orders. Who wants what this part has not, but another has, waits until it is here: a shopper
+//! with an order, or a payment that came late.
 
 use tokio::sync::oneshot;
 
@@ -9,9 +10,10 @@ use crate::actors::ack::Ack;
 use crate::actors::ask::{Answer, Reason, Unavailable};
 use crate::actors::letter::Letter;
 use crate::actors::turn::Turn;
-use crate::domain::Refusal;
 use crate::domain::command::{CancelOrder, Command, Decision, PlaceOrder, Stamped};
 use crate::domain::definition::QUANTITY_MAX;
+use crate::domain::event::Outcome;
+use crate::domain::{Event, Refusal};
 use crate::ids::SkuIndex;
 
 /// Units that one fetch asks for at most. No less than any one order wants; a larger crowd is served by the share that
@@ -21,21 +23,24 @@ const FETCH_UNITS_MAX: u32 = 4 * QUANTITY_MAX;
 impl Shard {
     pub(super) fn place(&mut self, command: PlaceOrder, reply: oneshot::Sender<Answer>, turn: &mut Turn) {
         let asked = Stamped { at_ms: turn.at_ms, command: Command::PlaceOrder(command) };
-        let mut waiting = Waiting { asked, reply, fetches: 0 };
-        let decided = self.decide_patiently(&mut waiting, turn);
-        match decided {
-            Err(Refusal::SoldOut) if self.has_siblings() => {
-                if self.is_sold_out_everywhere(waiting.order(), turn) {
-                    self.refuse(waiting.reply, Refusal::SoldOut.into(), turn);
-                } else {
-                    self.park(waiting, turn);
+        self.serve(Waiting { asked, reply, units: 0, fetches: 0 }, turn);
+    }
+
+    /// Decides what wants units, an order or a late payment, or lets it wait for units of other parts.
+    pub(super) fn serve(&mut self, mut waiting: Waiting, turn: &mut Turn) {
+        match self.decide_patiently(&mut waiting, turn) {
+            Err(Refusal::SoldOut) => match self.wanted(&waiting.asked.command) {
+                Some(wanted) if self.has_siblings() && !self.is_sold_out_everywhere(wanted, turn) => {
+                    self.park(waiting, wanted, turn);
                 }
-            }
+                _ => self.go_without(waiting, turn),
+            },
             // Who came first and waits is served first.
-            Ok(decision) if !decision.events.is_empty() && self.is_waited_for(waiting.order()) => {
-                self.park(waiting, turn);
+            Ok(decision) if takes_free_units(&decision) && self.is_waited_for(&waiting.asked.command) => {
+                let wanted = self.wanted(&waiting.asked.command).expect("what is waited for is a SKU that there is");
+                self.park(waiting, wanted, turn);
             }
-            decided => self.conclude(decided, waiting.reply, turn),
+            decided => self.conclude(waiting, decided, turn),
         }
     }
 
@@ -47,7 +52,7 @@ impl Shard {
         }
     }
 
-    /// Decides an order. In a mass expiry, what has lapsed and is not released yet must refuse nobody.
+    /// Decides what wants units. In a mass expiry, what has lapsed and is not released yet must refuse nobody.
     fn decide_patiently(&mut self, waiting: &mut Waiting, turn: &mut Turn) -> Result<Decision, Refusal> {
         waiting.asked.at_ms = turn.at_ms;
         loop {
@@ -60,8 +65,24 @@ impl Shard {
         }
     }
 
-    /// Carries a decision on an order out and answers.
-    fn conclude(&mut self, decided: Result<Decision, Refusal>, reply: oneshot::Sender<Answer>, turn: &mut Turn) {
+    /// There are no units for it: an order is refused, a payment is owed back.
+    fn go_without(&mut self, mut waiting: Waiting, turn: &mut Turn) {
+        match &mut waiting.asked.command {
+            Command::PayOrder(command) => {
+                command.may_wait = false;
+                let decided = self.decide_patiently(&mut waiting, turn);
+                self.conclude(waiting, decided, turn);
+            }
+            _ => self.refuse(waiting.reply, Refusal::SoldOut.into(), turn),
+        }
+    }
+
+    /// Carries a decision out and answers.
+    fn conclude(&mut self, waiting: Waiting, decided: Result<Decision, Refusal>, turn: &mut Turn) {
+        let Waiting { asked, reply, .. } = waiting;
+        if let Command::PayOrder(command) = &asked.command {
+            return self.conclude_payment(command, decided, reply, turn);
+        }
         match decided {
             Err(refusal) => self.refuse(reply, refusal.into(), turn),
             Ok(decision) => match turn.unavailable.filter(|_| !decision.events.is_empty()) {
@@ -71,7 +92,7 @@ impl Shard {
         }
     }
 
-    fn answer_order(&mut self, decision: Decision, reply: oneshot::Sender<Answer>, turn: &mut Turn) {
+    pub(super) fn answer_order(&mut self, decision: Decision, reply: oneshot::Sender<Answer>, turn: &mut Turn) {
         let (number, replayed) = (decision.order.expect("an order's decision names it"), decision.replayed);
         let entries = self.take_in(turn.at_ms, decision);
         let order = self.state.order(number).expect("the order that was decided on is there");
@@ -83,30 +104,39 @@ impl Shard {
         }
     }
 
-    fn is_waited_for(&self, command: &PlaceOrder) -> bool {
-        !self.parked.is_empty() && self.sku_of(command).is_some_and(|sku| self.parked.has(sku))
+    fn is_waited_for(&self, command: &Command) -> bool {
+        !self.parked.is_empty() && self.wanted(command).is_some_and(|wanted| self.parked.has(wanted.sku))
     }
 
-    fn sku_of(&self, command: &PlaceOrder) -> Option<SkuIndex> {
-        self.state.sku_ids().find(|(_, sku_id, _)| **sku_id == command.sku).map(|(index, _, _)| index)
+    /// What it wants; `None` where there is no such SKU or order.
+    fn wanted(&self, command: &Command) -> Option<Wanted> {
+        let (sku_id, units) = match command {
+            Command::PlaceOrder(order) => (order.sku.clone(), order.quantity),
+            Command::PayOrder(payment) => {
+                let order = self.state.order(payment.order)?;
+                (order.sku_id, i64::from(order.quantity.0))
+            }
+            other => unreachable!("only orders and payments want units, not {other:?}"),
+        };
+        let (sku, _, _) = self.state.sku_ids().find(|(_, known, _)| **known == sku_id)?;
+        Some(Wanted { sku, units: u32::try_from(units).ok()? })
     }
 
     /// Too few units are here. They are sold out only if they are so everywhere: at this instant, by the count that
     /// includes those on their way, and with no hold run out that is not released (S6).
-    fn is_sold_out_everywhere(&self, command: &PlaceOrder, turn: &Turn) -> bool {
-        let Some(sku) = self.sku_of(command) else { return true };
+    fn is_sold_out_everywhere(&self, wanted: Wanted, turn: &Turn) -> bool {
         // This part's own holds are released already: see `decide_patiently`.
         let is_current = |part| part == self.part() || self.door.is_part_current(part, turn.at_ms);
-        (0..self.door.parts()).all(is_current) && i64::from(self.units[usize::from(sku.0)].all()) < command.quantity
+        (0..self.door.parts()).all(is_current) && self.units[usize::from(wanted.sku.0)].all() < wanted.units
     }
 
-    fn park(&mut self, waiting: Waiting, turn: &mut Turn) {
-        let sku = self.sku_of(waiting.order()).expect("an order is for a SKU that there is");
+    fn park(&mut self, mut waiting: Waiting, wanted: Wanted, turn: &mut Turn) {
         if self.parked.is_full() {
             return self.refuse(waiting.reply, Reason::Unavailable(Unavailable::Overloaded), turn);
         }
-        if self.parked.push(sku, waiting) {
-            self.fetch(sku, turn);
+        waiting.units = wanted.units;
+        if self.parked.push(wanted.sku, waiting) {
+            self.fetch(wanted.sku, turn);
         }
     }
 
@@ -126,11 +156,12 @@ impl Shard {
             if waiting.reply.is_closed() {
                 continue;
             }
+            let wanted = Wanted { sku, units: waiting.units };
             let decided = self.decide_patiently(&mut waiting, turn);
             if !matches!(decided, Err(Refusal::SoldOut)) {
-                self.conclude(decided, waiting.reply, turn);
-            } else if self.is_sold_out_everywhere(waiting.order(), turn) {
-                self.refuse(waiting.reply, Refusal::SoldOut.into(), turn);
+                self.conclude(waiting, decided, turn);
+            } else if self.is_sold_out_everywhere(wanted, turn) {
+                self.go_without(waiting, turn);
             } else if waiting.fetches >= FETCHES_MAX {
                 self.refuse(waiting.reply, Reason::Unavailable(Unavailable::Overloaded), turn);
             } else {
@@ -139,5 +170,22 @@ impl Shard {
                 return self.fetch(sku, turn);
             }
         }
+    }
+}
+
+/// Units that somebody wants.
+#[derive(Clone, Copy)]
+struct Wanted {
+    sku: SkuIndex,
+    units: u32,
+}
+
+/// Whether a decision takes units that are free, of which those who wait come first.
+fn takes_free_units(decision: &Decision) -> bool {
+    match decision.events.as_slice() {
+        [Event::OrderPlaced(_)] => true,
+        [Event::PaymentReceived(event)] => matches!(event.outcome, Outcome::Reacquired(_)),
+        // A hold that has just run out takes its own units back.
+        _ => false,
     }
 }

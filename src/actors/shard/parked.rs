@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use tokio::sync::oneshot;
 
 use crate::actors::ask::Answer;
-use crate::domain::command::{Command, PlaceOrder, Stamped};
+use crate::domain::command::{Command, Stamped};
 use crate::ids::SkuIndex;
 
 /// Shoppers of one shard who may wait. At a fetch of some 50 µs and a million orders a second 50 wait; a crowd at a
@@ -26,21 +26,13 @@ pub(super) struct Parked {
 /// One who waits.
 #[derive(Debug)]
 pub(super) struct Waiting {
-    /// The order, and when it was last decided on.
+    /// The order or the payment, and when it was last decided on.
     pub asked: Stamped<Command>,
     pub reply: oneshot::Sender<Answer>,
+    /// Units that it wants, once it waits.
+    pub units: u32,
     /// Fetches that came back with too little for this one at the front.
     pub fetches: u32,
-}
-
-impl Waiting {
-    /// What they want.
-    pub fn order(&self) -> &PlaceOrder {
-        match &self.asked.command {
-            Command::PlaceOrder(order) => order,
-            other => unreachable!("only orders wait, not {other:?}"),
-        }
-    }
 }
 
 impl Parked {
@@ -87,7 +79,6 @@ impl Parked {
     /// The units that those who wait want together.
     pub fn units(&self, sku: SkuIndex) -> u32 {
         let queue = self.queues.get(&sku).into_iter().flatten();
-        let units = queue.map(|waiting| u32::try_from(waiting.order().quantity).unwrap_or(0));
-        units.fold(0, u32::saturating_add)
+        queue.map(|waiting| waiting.units).fold(0, u32::saturating_add)
     }
 }

@@ -7,27 +7,33 @@ use rustc_hash::FxHashMap;
 
 use smallvec::{SmallVec, smallvec};
 
+use super::payments::{PaymentBook, Received};
 use super::report::{Id, Report};
 use super::share::Share;
 use crate::domain::definition::Definition;
 use crate::domain::event::{
-    ActivityDefined, ActivityRedefined, Control, Entry, Event, OrderPlaced, SlotsMoved, StockChange, Switch,
+    ActivityDefined, ActivityRedefined, Control, Entry, Event, OrderPlaced, Outcome, SlotsMoved, StockChange, Switch,
 };
 use crate::domain::order::OrderState;
 use crate::domain::part::Part;
-use crate::domain::sale::Sale;
+use crate::domain::sale::{Sale, Sku};
 use crate::domain::slots::Slots;
-use crate::ids::{ActivityId, KeyDigest, Seq, SkuId, UnixMillis, UserId};
+use crate::ids::{ActivityId, Cents, KeyDigest, Seq, SkuId, UnixMillis, UserId};
 
 /// The SKUs that an event touches, by their places; nearly always one.
 pub(super) type Touched = SmallVec<[usize; 2]>;
 
-struct OrderBook {
-    user: UserId,
-    sku: usize,
-    slots: Slots,
-    expires_at_ms: UnixMillis,
-    state: OrderState,
+pub(super) struct OrderBook {
+    pub user: UserId,
+    pub sku: usize,
+    pub slots: Slots,
+    pub amount_cents: Cents,
+    pub expires_at_ms: UnixMillis,
+    pub state: OrderState,
+    /// The payment that paid it; 0 where none has.
+    pub paid_by: u32,
+    /// Whether it was refunded and keeps its units.
+    pub keeps: bool,
 }
 
 pub(super) struct Books {
@@ -35,18 +41,21 @@ pub(super) struct Books {
     part: Part,
     parts: u16,
     version: u64,
-    definition: Arc<Definition>,
-    names: Vec<SkuId>,
-    skus: Vec<Share>,
+    pub(super) definition: Arc<Definition>,
+    pub(super) names: Vec<SkuId>,
+    pub(super) skus: Vec<Share>,
     /// What the sale showed of each SKU when it was last looked at. Where the activity has several parts.
     shown: Vec<u64>,
     /// Which of its home's turns the part has taken over.
     turn: usize,
-    orders: Vec<OrderBook>,
-    units_of_user: FxHashMap<UserId, u64>,
+    pub(super) orders: Vec<OrderBook>,
+    pub(super) payments: PaymentBook,
+    /// What the orders cost that are paid, by the orders.
+    pub(super) paid_cents: u128,
+    pub(super) units_of_user: FxHashMap<UserId, u64>,
     keys: FxHashMap<(UserId, KeyDigest), u32>,
     paused: bool,
-    closed: bool,
+    pub(super) closed: bool,
     last_at_ms: UnixMillis,
     faulty: bool,
 }
@@ -64,6 +73,8 @@ impl Books {
             shown: Vec::new(),
             turn: 0,
             orders: Vec::new(),
+            payments: PaymentBook::default(),
+            paid_cents: 0,
             units_of_user: FxHashMap::default(),
             keys: FxHashMap::default(),
             paused: false,
@@ -101,7 +112,7 @@ impl Books {
     }
 
     /// Enters one event that concerns this shard alone; `false` where it cannot be true.
-    pub fn post(&mut self, seq: Seq, entry: &Entry, report: &mut Report) -> bool {
+    pub fn post(&mut self, seq: Seq, entry: &Entry, received: &mut Received, report: &mut Report) -> bool {
         let at_ms = entry.at_ms;
         self.tick(seq, entry, report);
         let sound = match &entry.event {
@@ -124,8 +135,14 @@ impl Books {
                 self.is_home(seq, report)
             }
             Event::ChangeNoted(_) => self.is_home(seq, report),
-            Event::PaymentReceived(_) | Event::OrderRefunded(_) | Event::RefundDone(_) | Event::PaymentSuspended(_) => {
-                todo!("payments")
+            Event::PaymentReceived(event) => {
+                received.once(seq, entry.shard, &event.payment_id, report) && self.paid(seq, at_ms, event, report)
+            }
+            Event::OrderRefunded(event) => self.refunded(seq, event, report),
+            Event::RefundDone(event) => self.payments.done(seq, event.payment, report) && self.balances(seq, report),
+            Event::PaymentSuspended(_) => {
+                report.broken(Id::U4, format!("event {seq} suspends a payment outside the suspense account"));
+                false
             }
             Event::ActivityDefined(_) | Event::SlotsMoved(_) | Event::HomeFollowed(_) | Event::ActivityRetired(_) => {
                 false
@@ -174,8 +191,11 @@ impl Books {
             user: event.user,
             sku,
             slots: event.slots.clone(),
+            amount_cents: event.amount_cents,
             expires_at_ms: event.expires_at_ms,
             state: OrderState::Held,
+            paid_by: 0,
+            keeps: false,
         });
         numbered && free
     }
@@ -295,10 +315,15 @@ impl Books {
             Event::ActivityDefined(_) | Event::ActivityRedefined(_) | Event::HomeFollowed(_) => {
                 (0..self.skus.len()).collect()
             }
-            Event::SaleSwitched(_) | Event::ChangeNoted(_) | Event::ActivityRetired(_) => Touched::new(),
-            Event::PaymentReceived(_) | Event::OrderRefunded(_) | Event::RefundDone(_) | Event::PaymentSuspended(_) => {
-                todo!("payments")
-            }
+            // A payment that is owed back touches no unit.
+            Event::PaymentReceived(event) if matches!(event.outcome, Outcome::Due(_)) => Touched::new(),
+            Event::PaymentReceived(event) => of_order(&event.order).into_iter().collect(),
+            Event::OrderRefunded(event) => of_order(&event.order).into_iter().collect(),
+            Event::SaleSwitched(_)
+            | Event::ChangeNoted(_)
+            | Event::ActivityRetired(_)
+            | Event::RefundDone(_)
+            | Event::PaymentSuspended(_) => Touched::new(),
         }
     }
 
@@ -315,29 +340,36 @@ impl Books {
             report.check(Id::U4, ours == shown, || format!("event {seq}: the sale stands otherwise than the books"));
         }
         self.touched(event).into_iter().for_each(|place| self.compare_sku(sale, place, seq, report));
+        self.compare_payment(sale, event, seq, report);
     }
 
     fn compare_sku(&self, sale: &Sale, place: usize, seq: Seq, report: &mut Report) {
         let (name, book) = (&self.names[place], &self.skus[place]);
         let Some(sku) = sale.skus.get(place) else { return };
-        let (available, held) = (u64::from(sku.free.count()), u64::from(sku.held));
-        let sums = book.stock() == available + held && book.free == available && book.held == held;
-        report.check(Id::S1, sums && sku.sku_id == *name, || {
+        let (available, held, sold) = (u64::from(sku.free.count()), u64::from(sku.held), u64::from(sku.sold));
+        let sums = book.stock() == available + held + sold;
+        let same = (book.free, book.held, book.sold) == (available, held, sold);
+        report.check(Id::S1, sums && same && sku.sku_id == *name, || {
+            let Share { initial, added, removed, .. } = book;
             format!(
-                "event {seq}: SKU {name}: initial {} + added {} - removed {} against available {available} + held {held}",
-                book.initial, book.added, book.removed
+                "event {seq}: SKU {name}: initial {initial} + added {added} - removed {removed} against \
+                 available {available} + held {held} + sold {sold}"
             )
         });
     }
 
-    fn order(&self, number: u32) -> Option<&OrderBook> {
+    pub(super) fn order(&self, number: u32) -> Option<&OrderBook> {
         self.orders.get(usize::try_from(number).ok()?.checked_sub(1)?)
+    }
+
+    pub(super) fn order_mut(&mut self, number: u32) -> Option<&mut OrderBook> {
+        self.orders.get_mut(usize::try_from(number).ok()?.checked_sub(1)?)
     }
 
     /// The checks that walk everything once: every slot in one place, every order as the sale shows it.
     pub fn close(&self, sale: &Sale, report: &mut Report) {
         let shard = sale.shard();
-        let mut held = vec![0; self.skus.len()];
+        let (mut held, mut sold) = (vec![0; self.skus.len()], vec![0; self.skus.len()]);
         for (number, book) in (1..).zip(&self.orders) {
             let shown = sale.order(number);
             let same = shown.as_ref().is_some_and(|shown| shown.state == book.state && shown.slots == book.slots);
@@ -346,16 +378,24 @@ impl Books {
             let id = sale.order_id(number);
             let own = id.shard() == Some(shard) && id.sequence() == Some(number);
             report.check(Id::U2, own, || format!("shard {shard}: order {number} has id {id}, which is not its own"));
-            if book.state == OrderState::Held {
-                held[book.sku] += u64::from(book.slots.count());
+            let units = match book.state {
+                OrderState::Held => Some(&mut held),
+                OrderState::Paid => Some(&mut sold),
+                OrderState::Refunded if book.keeps => Some(&mut sold),
+                OrderState::Cancelled | OrderState::Expired | OrderState::Refunded => None,
+            };
+            if let Some(units) = units {
+                units[book.sku] += u64::from(book.slots.count());
                 let has = self.skus[book.sku].has(&book.slots, number);
                 report.check(Id::S2, has, || format!("shard {shard}: order {number} has not its slots"));
             }
         }
         for (place, (name, book)) in self.names.iter().zip(&self.skus).enumerate() {
-            let whole = book.held == held[place] && book.is_complement_of(&sale.skus[place].free);
+            let counted = (book.held, book.sold) == (held[place], sold[place]);
+            let whole = counted && book.is_complement_of(&sale.skus[place].free);
             report.check(Id::S2, whole, || format!("shard {shard}: SKU {name}: a slot is lost or in two places"));
         }
+        self.close_payments(sale, report);
     }
 
     /// What the sale showed of a SKU when this was last asked, and what it shows now.
@@ -363,7 +403,8 @@ impl Books {
         if self.shown.len() <= place {
             self.shown.resize(place + 1, 0);
         }
-        let now = sale.skus.get(place).map_or(0, |sku| u64::from(sku.free.count()) + u64::from(sku.held));
+        let units = |sku: &Sku| [sku.free.count(), sku.held, sku.sold].map(u64::from).iter().sum();
+        let now = sale.skus.get(place).map_or(0, units);
         (std::mem::replace(&mut self.shown[place], now), now)
     }
 
@@ -405,6 +446,11 @@ impl Books {
 
     pub fn orders_placed(&self) -> u64 {
         self.orders.len() as u64
+    }
+
+    /// Whether money of its payments is owed back.
+    pub fn owes(&self) -> bool {
+        self.payments.owes()
     }
 
     /// Units that orders hold.

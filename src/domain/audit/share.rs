@@ -65,7 +65,7 @@ impl Ranges {
     }
 }
 
-/// `initial + added - removed + came - went = free + held + sold`; nothing is sold before payments exist.
+/// `initial + added - removed + came - went = free + held + sold`.
 #[derive(Default)]
 pub(super) struct Share {
     pub initial: u64,
@@ -75,9 +75,11 @@ pub(super) struct Share {
     went: u64,
     pub free: u64,
     pub held: u64,
+    /// Paid for, or paid for once and not put back on sale.
+    pub sold: u64,
     /// The highest number ever given to a unit. Only a home gives numbers, and each once, ascending.
     pub last_given: u32,
-    /// The slots that are here, whether free or held.
+    /// The slots that are here, free or not.
     pub slots: Ranges,
     /// The order that has a slot. What is here and has none is free.
     holder: FxHashMap<u32, u32>,
@@ -113,11 +115,38 @@ impl Share {
         taken
     }
 
-    /// Puts an order's slots back; `false` where it has not all of them.
+    /// What an order holds is bought; `false` where it has not all of it.
+    pub fn buy(&mut self, slots: &Slots, order: u32) -> bool {
+        let units = u64::from(slots.count());
+        let bought = self.has(slots, order) && self.held >= units;
+        if bought {
+            self.held -= units;
+            self.sold += units;
+        }
+        bought
+    }
+
+    /// Puts what an order holds back; `false` where it has not all of it.
     pub fn give_back(&mut self, slots: &Slots, order: u32) -> bool {
-        let back = slots.iter().all(|slot| self.holder.remove(&slot) == Some(order));
+        let back = self.let_go(slots, order);
         if back {
             self.held -= u64::from(slots.count());
+        }
+        back
+    }
+
+    /// Puts what an order bought back; `false` where it has not all of it.
+    pub fn sell_back(&mut self, slots: &Slots, order: u32) -> bool {
+        let back = self.let_go(slots, order);
+        if back {
+            self.sold -= u64::from(slots.count());
+        }
+        back
+    }
+
+    fn let_go(&mut self, slots: &Slots, order: u32) -> bool {
+        let back = slots.iter().all(|slot| self.holder.remove(&slot) == Some(order));
+        if back {
             self.free += u64::from(slots.count());
         }
         back
@@ -160,7 +189,7 @@ impl Share {
             return false;
         }
         self.free -= units;
-        slots.ranges().iter().all(|range| !self.is_held(*range) && self.slots.strike(range.first, range.last()))
+        slots.ranges().iter().all(|range| !self.is_taken(*range) && self.slots.strike(range.first, range.last()))
     }
 
     /// Whether an order has all of these.
@@ -169,7 +198,7 @@ impl Share {
     }
 
     /// Whether somebody has some of these. Walks what is shorter: the range or the holders.
-    fn is_held(&self, range: SlotRange) -> bool {
+    fn is_taken(&self, range: SlotRange) -> bool {
         if self.holder.len() < range.count as usize {
             self.holder.keys().any(|slot| (range.first..=range.last()).contains(slot))
         } else {
@@ -185,8 +214,8 @@ impl Share {
             after.checked_sub(1).is_some_and(|place| ranges[place].last() >= slot)
         };
         ranges.iter().map(|range| u64::from(range.count)).sum::<u64>() == self.free
-            && self.holder.len() as u64 == self.held
-            && self.slots.units() == self.free + self.held
+            && self.holder.len() as u64 == self.held + self.sold
+            && self.slots.units() == self.free + self.held + self.sold
             && ranges.iter().all(|range| self.slots.has_all(range.first, range.last()))
             && !self.holder.keys().any(|slot| is_free(*slot))
     }

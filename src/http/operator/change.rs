@@ -47,6 +47,13 @@ pub fn log(request: &HttpRequest, user: UserId, activity_id: Option<ActivityId>,
     tracing::info!(operator = %user, activity, what, dry_run, request_id = id, "operator's request");
 }
 
+/// Logs what an operator asks for an order or a payment.
+pub fn log_about(request: &HttpRequest, user: UserId, subject: &str, what: &str) {
+    let extensions = request.extensions();
+    let id = extensions.get::<RequestId>().and_then(|id| id.0.to_str().ok()).unwrap_or_default();
+    tracing::info!(operator = %user, subject, what, request_id = id, "operator's request");
+}
+
 /// The report on a change, made or (in a dry run) thought through.
 pub fn report(activity_id: ActivityId, answer: Answer, dry_run: bool) -> Reply {
     let changed = match answer {

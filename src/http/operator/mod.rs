@@ -3,6 +3,7 @@
 pub mod activities;
 pub mod change;
 pub mod orders;
+pub mod refunds;
 pub mod reload;
 pub mod stock;
 pub mod switch;
@@ -25,5 +26,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(post("/admin/v1/activities/{activity_id}/stock", stock::add_stock))
         .service(get("/admin/v1/activities/{activity_id}/stats", stock::stats))
         .service(get("/admin/v1/activities/{activity_id}/orders", orders::orders))
-        .service(get("/admin/v1/orders/{order_id}", orders::order));
+        .service(get("/admin/v1/orders/{order_id}", orders::order))
+        .service(post("/admin/v1/orders/{order_id}/refund", refunds::refund))
+        .service(get("/admin/v1/refunds", refunds::refunds))
+        .service(post("/admin/v1/refunds/{payment_id}/done", refunds::done));
 }

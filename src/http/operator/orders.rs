@@ -38,7 +38,7 @@ struct Wanted {
     cursor: Option<String>,
 }
 
-/// The contract's states; without payments no order is in the last two.
+/// The contract's states.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum WantedState {
@@ -66,20 +66,19 @@ pub async fn orders(request: HttpRequest, state: Data<State>) -> Reply {
     let wanted: Wanted = params(&request)?;
     let user = wanted.user_id.as_deref().map(|user| id::<UserId>("user_id", user)).transpose()?;
     let after = page_cursor(wanted.cursor.as_deref())?;
-    let (only, none_is) = match wanted.state {
-        None => (None, false),
-        Some(WantedState::Held) => (Some(OrderState::Held), false),
-        Some(WantedState::Cancelled) => (Some(OrderState::Cancelled), false),
-        Some(WantedState::Expired) => (Some(OrderState::Expired), false),
-        Some(WantedState::Paid | WantedState::Refunded) => (None, true),
-    };
+    let only = wanted.state.map(|state| match state {
+        WantedState::Held => OrderState::Held,
+        WantedState::Cancelled => OrderState::Cancelled,
+        WantedState::Expired => OrderState::Expired,
+        WantedState::Paid => OrderState::Paid,
+        WantedState::Refunded => OrderState::Refunded,
+    });
     let page = Page { user, state: only, after, limit: page_limit(wanted.limit)? };
     let router = state.router()?;
     if page.after.is_some_and(|after| !router.may_have(activity_id, after)) {
         return Err(Problem::malformed("cursor is what next_cursor gave"));
     }
     match router.orders(activity_id, page).await {
-        Answer::Page(..) if none_is => Ok(reply(StatusCode::OK, &Orders { orders: Vec::new(), next_cursor: None })),
         Answer::Page(orders, next) => {
             let orders = orders.into_iter().map(Order::for_operator).collect();
             Ok(reply(StatusCode::OK, &Orders { orders, next_cursor: next.map(|next| next.to_string()) }))

@@ -3,6 +3,7 @@
 pub mod activities;
 pub mod order_request;
 pub mod orders;
+pub mod payments;
 pub mod result;
 
 use actix_web::web;
@@ -18,5 +19,6 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(refuse_others(read(orders, orders::own_orders), "GET, HEAD, POST"))
         .service(get("/v1/flash-sales/{activity_id}/result", result::result))
         .service(get("/v1/orders/{order_id}", orders::order))
-        .service(post("/v1/orders/{order_id}/cancel", orders::cancel));
+        .service(post("/v1/orders/{order_id}/cancel", orders::cancel))
+        .service(post("/v1/payments/callback", payments::callback));
 }

@@ -3,6 +3,7 @@
 mod activity;
 mod change;
 mod order;
+mod payment;
 mod stats;
 
 use std::fmt::Display;
@@ -14,6 +15,7 @@ use serde::{Serialize, Serializer};
 pub use activity::{Activities, ActivityDetail, ActivityLine, Standing, StandingPage};
 pub use change::{ChangeReport, EntryFault, ReloadReport};
 pub use order::{Order, Orders, Outcome};
+pub use payment::{OrderPayment, PaymentAnswer, Refund, Refunds};
 pub use stats::Stats;
 
 /// An id as a string.

@@ -3,7 +3,7 @@
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
-use super::text;
+use super::{OrderPayment, text};
 use crate::domain::{OrderState, OrderView};
 use crate::ids::{ActivityId, OrderId, UserId};
 
@@ -29,7 +29,7 @@ pub struct Order {
     /// The numbered units; after a release, those that the order had.
     #[schema(example = json!([17]))]
     slots: Vec<u32>,
-    /// `held`, `cancelled` or `expired`.
+    /// `held`, `paid`, `cancelled`, `expired` or `refunded`.
     #[schema(value_type = String, example = "held")]
     state: OrderState,
     /// An unpaid hold ends then.
@@ -42,9 +42,8 @@ pub struct Order {
     #[serde(rename = "ref")]
     #[schema(value_type = Option<String>, example = "cart-7")]
     reference: Option<Box<str>>,
-    /// Always empty in this version: payments are not taken yet.
-    #[schema(value_type = Vec<Object>)]
-    payments: [(); 0],
+    /// The payments that named it, oldest first.
+    payments: Vec<OrderPayment>,
     /// Whose it is; only operators see it.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_text")]
     #[schema(value_type = Option<String>, example = "42")]
@@ -65,7 +64,7 @@ impl Order {
             expires_at_ms: order.expires_at_ms.0,
             held_at_ms: order.held_at_ms.0,
             reference: order.reference,
-            payments: [],
+            payments: order.payments.iter().map(OrderPayment::new).collect(),
             user_id: None,
         }
     }
