@@ -3,7 +3,7 @@
 
 mod http;
 
-use http::payments::{CALLBACK, SECRET, pay, pay_for, payment, paying, signature, signed};
+use http::payments::{CALLBACK, SECRET, pay, pay_for, paying, payment, signature, signed};
 use http::shards::{self, user_of};
 use http::{NOW_MS, ORDERS, PAYMENT_WINDOW_S, Reply, SALE, Server, Settings, get, post, put, sale, sale_with, wish};
 use serde_json::{Value, json};
@@ -220,10 +220,10 @@ fn what_comes_for_an_order_that_is_over_is_owed_back() {
     server.shopper(1, post(&format!("/v1/orders/{}/cancel", id(&cancelled)))).ok(200);
     pay_for(&server, "p2", &paid).ok(200);
     pay_for(&server, "p3", &refunded).ok(200);
-    server.operator(post(&format!("/admin/v1/orders/{}/refund", id(&refunded))).json(&json!({ "restock": true }))).ok(200);
-    for (order, at, again) in
-        [(&cancelled, "cancelled", "q1"), (&paid, "paid", "q2"), (&refunded, "refunded", "q3")]
-    {
+    server
+        .operator(post(&format!("/admin/v1/orders/{}/refund", id(&refunded))).json(&json!({ "restock": true })))
+        .ok(200);
+    for (order, at, again) in [(&cancelled, "cancelled", "q1"), (&paid, "paid", "q2"), (&refunded, "refunded", "q3")] {
         let first = pay_for(&server, again, order).ok(200);
         assert_eq!(first, answer(again, "refund_due", order, at));
         assert_eq!(pay_for(&server, again, order).ok(200), first);
@@ -262,7 +262,16 @@ fn a_payment_of_another_amount_or_currency_leaves_the_order_as_it_is() {
 fn a_payment_that_names_no_order_is_recorded() {
     let server = selling(5, json!({}));
     buy(&server, 7);
-    let no_such = ["68719476999", "1", "0", "-1", "x'; DROP TABLE orders; --", "9223372036854775807", "007", "184467440737095516160"];
+    let no_such = [
+        "68719476999",
+        "1",
+        "0",
+        "-1",
+        "x'; DROP TABLE orders; --",
+        "9223372036854775807",
+        "007",
+        "184467440737095516160",
+    ];
     for (number, named) in no_such.iter().enumerate() {
         let named = named.replace(' ', "_");
         let given = payment(&format!("p{number}"), &named, 5);

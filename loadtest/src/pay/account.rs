@@ -332,3 +332,6 @@ fn is_possible(before: States, payment: PaymentState, state: State) -> bool {
     };
     from.iter().any(|state| before.has(*state))
 }
+
+#[cfg(test)]
+mod tests;

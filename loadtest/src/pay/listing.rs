@@ -138,3 +138,60 @@ pub(super) fn weigh(counts: &UnitCounts, units: Units) -> Vec<Violation> {
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(state: Option<PaymentState>) -> Entry {
+        Entry { order_id: 7, amount_cents: 500, currency: "CNY".into(), state }
+    }
+
+    fn line(id: &str) -> Listed {
+        let (payment_state, currency) = (PaymentState::RefundDue, "CNY".to_owned());
+        Listed { payment_id: id.into(), payment_state, order_id: 7, amount_cents: 500, currency }
+    }
+
+    /// How many faults the list has, against two payments that are due, one that is applied, and one in doubt.
+    fn faults(listed: &[Listed]) -> usize {
+        let due = entry(Some(PaymentState::RefundDue));
+        let all =
+            [("p1-a", due.clone()), ("p1-b", due), ("p1-c", entry(Some(PaymentState::Applied))), ("p1-d", entry(None))];
+        let book = all.into_iter().map(|(id, entry)| (id.to_owned(), entry)).collect();
+        compare(&book, "p1-", PaymentState::RefundDue, listed).len()
+    }
+
+    #[test]
+    fn a_list_of_refunds_that_is_not_what_payers_were_told_is_found() {
+        assert_eq!(faults(&[line("p1-a"), line("p1-b")]), 0);
+        assert_eq!(faults(&[line("p1-b"), line("p1-d"), line("p1-a"), line("somebody else's")]), 0);
+        assert_eq!(faults(&[line("p1-a")]), 1, "one is missing");
+        assert_eq!(faults(&[line("p1-a"), line("p1-b"), line("p1-b")]), 1, "one is there twice");
+        assert_eq!(faults(&[line("p1-a"), line("p1-b"), line("p1-c")]), 1, "one is applied");
+        assert_eq!(faults(&[line("p1-a"), line("p1-b"), line("p1-e")]), 1, "one that nobody made");
+        let other = |change: fn(&mut Listed)| {
+            let mut lines = [line("p1-a"), line("p1-b")];
+            change(&mut lines[0]);
+            faults(&lines)
+        };
+        assert_eq!(other(|line| line.amount_cents += 1), 1);
+        assert_eq!(other(|line| line.currency = "EUR".into()), 1);
+        assert_eq!(other(|line| line.order_id = 8), 1);
+        assert_eq!(other(|line| line.payment_state = PaymentState::Refunded), 1);
+    }
+
+    #[test]
+    fn counts_that_are_not_what_shoppers_were_told_are_found() {
+        let counts = |available, held, sold| UnitCounts { sku_id: "2001".into(), stock: 10, available, held, sold };
+        let faults = |counts: &UnitCounts, units: Units| weigh(counts, units).len();
+        let known = Units { sold: 4, doubtful: 0, held: 2, all_known: true };
+        assert_eq!(faults(&counts(4, 2, 4), known), 0);
+        assert_eq!(faults(&counts(5, 2, 4), known), 1, "they do not add up");
+        assert_eq!(faults(&counts(5, 2, 3), known), 1, "one sold unit is forgotten");
+        assert_eq!(faults(&counts(3, 2, 5), known), 1, "one unit is sold to nobody");
+        assert_eq!(faults(&counts(5, 1, 4), known), 1, "a hold is forgotten");
+        assert_eq!(faults(&counts(3, 3, 4), known), 1, "a hold is left");
+        assert_eq!(faults(&counts(3, 3, 4), Units { all_known: false, ..known }), 0, "others may hold");
+        assert_eq!(faults(&counts(3, 2, 5), Units { doubtful: 1, ..known }), 0);
+    }
+}

@@ -236,14 +236,14 @@ impl<'a> Operator<'a> {
             refunds: Vec<Listed>,
             next_cursor: Option<String>,
         }
-        let (mut all, mut cursor) = (Vec::new(), None);
+        let (mut all, mut cursor): (_, Option<String>) = (Vec::new(), None);
         loop {
-            let from = cursor.map_or_else(String::new, |cursor: String| format!("&cursor={cursor}"));
+            let from = cursor.as_ref().map_or_else(String::new, |cursor| format!("&cursor={cursor}"));
             let path = format!("refunds?state={}&limit={PAGE}{from}", state.name());
             let body = self.get(&path).await?;
             let page: Page = self.read(&path, body)?;
-            if page.refunds.is_empty() && page.next_cursor.is_some() {
-                self.wrong(RULE_SHAPE, format!("{path}: a page with nothing on it says that there are more"));
+            if page.next_cursor.is_some() && page.next_cursor == cursor {
+                self.wrong(RULE_SHAPE, format!("{path}: the next page is the same"));
                 return None;
             }
             all.extend(page.refunds);
