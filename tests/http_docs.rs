@@ -5,11 +5,12 @@ mod http;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use http::payments::paying;
 use http::{ORDERS, Request, Server, connect, get, post, put, wish};
 use serde_json::{Value, json};
 
 /// The routes of this version, as the contract has them.
-const ROUTES: [(&str, &str); 22] = [
+const ROUTES: [(&str, &str); 26] = [
     ("get", "/v1/activities"),
     ("get", "/v1/activities/{activity_id}"),
     ("post", "/v1/flash-sales/{activity_id}/orders"),
@@ -17,6 +18,10 @@ const ROUTES: [(&str, &str); 22] = [
     ("get", "/v1/flash-sales/{activity_id}/result"),
     ("get", "/v1/orders/{order_id}"),
     ("post", "/v1/orders/{order_id}/cancel"),
+    ("post", "/v1/payments/callback"),
+    ("post", "/admin/v1/orders/{order_id}/refund"),
+    ("get", "/admin/v1/refunds"),
+    ("post", "/admin/v1/refunds/{payment_id}/done"),
     ("put", "/admin/v1/activities/{activity_id}"),
     ("get", "/admin/v1/activities"),
     ("get", "/admin/v1/activities/{activity_id}"),
@@ -52,7 +57,7 @@ fn objects<'a>(value: &'a Value, found: &mut Vec<&'a serde_json::Map<String, Val
 
 #[test]
 fn the_description_lists_exactly_the_routes_that_there_are() {
-    let server = Server::selling(1);
+    let server = Server::selling_with(1, paying());
     let api = description(&server);
     let mut described = BTreeSet::new();
     for (path, item) in api["paths"].as_object().expect("paths") {
@@ -63,7 +68,7 @@ fn the_description_lists_exactly_the_routes_that_there_are() {
     }
     assert_eq!(described, BTreeSet::from(ROUTES));
     for (method, path) in ROUTES {
-        let path = path.replace("{activity_id}", "1001").replace("{order_id}", "1");
+        let path = path.replace("{activity_id}", "1001").replace("{order_id}", "1").replace("{payment_id}", "p1");
         let address = if path.starts_with("/v1") { server.shopper } else { server.operator };
         let reply = connect(address).ask(&Request::new(&method.to_uppercase(), &path));
         assert!(matches!(reply.status, 200 | 401), "{method} {path}: {}", reply.status);
@@ -100,7 +105,8 @@ fn the_description_is_whole() {
             let what = format!("{method} {path}");
             assert!(operation["summary"].as_str().is_some_and(|text| !text.is_empty()), "{what} says what it does");
             assert!(tags.contains(operation["tags"][0].as_str().expect("a tag")), "{what} stands in a group");
-            let wants_token = path.starts_with("/v1") || path.starts_with("/admin");
+            let signed = path == "/v1/payments/callback";
+            let wants_token = !signed && (path.starts_with("/v1") || path.starts_with("/admin"));
             assert_eq!(operation["security"][0]["jwt"].is_array(), wants_token, "{what}");
             for (status, response) in operation["responses"].as_object().expect("responses") {
                 assert!(response["description"].as_str().is_some_and(|text| !text.is_empty()), "{what} {status}");
@@ -114,7 +120,7 @@ fn the_description_is_whole() {
                 assert!(is_refusal || response["content"].is_object(), "{what} {status} has a body");
             }
             for parameter in operation["parameters"].as_array().into_iter().flatten() {
-                let required = parameter["in"] == "path" || parameter["name"] == "sku_id";
+                let required = parameter["in"] == "path" || parameter["name"] == "sku_id" || signed;
                 assert_eq!(parameter["required"] == true, required, "{what}: {}", parameter["name"]);
             }
         }

@@ -11,7 +11,7 @@ use serde_json::json;
 #[test]
 fn an_unknown_route_is_a_problem_on_both_listeners() {
     let server = Server::empty();
-    for path in ["/", "/v1", "/v1/activities/", "/v2/activities", "/v1/red-packets/1/grabs", "/v1/payments/callback"] {
+    for path in ["/", "/v1", "/v1/activities/", "/v2/activities", "/v1/red-packets/1/grabs", "/v1/payments"] {
         server.shopper(7, get(path)).problem(404, "not_found");
         server.shopper(7, post(path).json(&json!({}))).problem(404, "not_found");
         server.operator(get(path)).problem(404, "not_found");
@@ -19,7 +19,7 @@ fn an_unknown_route_is_a_problem_on_both_listeners() {
     for path in ["/admin/v1/activities", "/metrics", "/openapi.json", "/docs/"] {
         server.shopper(7, get(path)).problem(404, "not_found");
     }
-    for path in ["/admin/v1/refunds", "/admin/v1/red-packets", "/admin/v1/orders/1/refund", "/docs/nowhere.js"] {
+    for path in ["/admin/v1/refund", "/admin/v1/red-packets", "/docs/nowhere.js"] {
         server.operator(get(path)).problem(404, "not_found");
     }
 }
