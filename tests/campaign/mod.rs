@@ -4,6 +4,7 @@
 
 mod books;
 mod operator;
+pub mod paying;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
