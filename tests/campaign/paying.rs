@@ -76,7 +76,7 @@ pub fn play(script: &Script) -> Outcome {
     let crowd = Crowd::send(plan(script, &stage));
     let (over, asked) = (AtomicBool::new(false), AtomicU64::new(0));
     let server = thread::scope(|scope| {
-        let operator = Operator::new(&stage, Dice::new(!script.seed), 90, &asked);
+        let operator = Operator::new(&stage, Dice::new(!script.seed), 600, &asked);
         scope.spawn(|| operator.work(script.sale.stock, &over));
         let _over = Over(&over);
         until("somebody buys", || crowd.accepted() > 0 || crowd.is_over());
