@@ -13,7 +13,7 @@ const LATE_MS_MAX: u64 = 1_500;
 /// Some come at the very end of it, this much before or after.
 const EDGE_MS: u64 = 60;
 /// Owners look at their order so long after the last thing that they did.
-const LOOK_MS_MAX: u64 = 1_000;
+const LOOK_MS_MAX: u64 = 500;
 
 /// Shares of the accepted orders, each from 0 to 1, together at most 1. The rest pays in time.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -59,6 +59,8 @@ const ASTRAY_ORDERS_END: u64 = 1 << 53;
 /// An order that somebody is to pay, or not.
 pub(crate) struct Bill {
     account: Account,
+    /// As it was won.
+    order: Box<Order>,
     user_id: u64,
     token: String,
     script: Script,
@@ -78,7 +80,10 @@ pub(crate) fn bill(desk: &Desk, pay: &Pay, order: &Order, sku: usize, user_id: u
     let left = Duration::from_millis(order.expires_at_ms.saturating_sub(now_ms));
     let script = script(&mut dice, &pay.shares, left, PATIENCE);
     let account = Account::open(order, sku, skew_ms(&desk.sale.plan));
-    put(desk, Bill { account, user_id, token: token.to_owned(), script, due_ms: now_ms });
+    put(
+        desk,
+        Bill { account, order: Box::new(order.clone()), user_id, token: token.to_owned(), script, due_ms: now_ms },
+    );
 }
 
 /// Puts a bill back to the desk until its next step, or into the till when there is none.
@@ -241,6 +246,7 @@ impl Cashier<'_> {
     async fn race(&mut self, booth: &mut Booth, slip: Slip) -> Result<()> {
         let place = self.entered(slip);
         let slip = &self.bill.account.slips[place];
+        self.let_go();
         let request = request::cancel(self.from(), self.bill.account.order_id);
         let (payment, cancel) = tokio::join!(
             self.send(&mut booth.connection, slip, Signing::Sound),
@@ -252,7 +258,13 @@ impl Cashier<'_> {
         self.on_cancel(&cancel)
     }
 
+    /// From here on the server may sell the order's units to another, before its owner hears back.
+    fn let_go(&self) {
+        self.desk.sale.ledger.release(self.bill.account.sku, &self.bill.order);
+    }
+
     async fn cancel(&self, booth: &mut Booth) -> Sent {
+        self.let_go();
         let request = request::cancel(self.from(), self.bill.account.order_id);
         self.patiently(&mut booth.connection, Route::Cancel, || request.clone()).await
     }
