@@ -7,12 +7,15 @@ use std::collections::HashSet;
 use std::convert::Infallible;
 
 use checkpoint::*;
-use doorbuster::domain::event::{ActivityRetired, Entry, Event, OrderPlaced};
+use doorbuster::domain::command::{CloseRefund, PayOrder, RefundOrder, Request};
+use doorbuster::domain::event::{ActivityRetired, Author, Event, OrderPlaced, Outcome, PaymentReceived};
 use doorbuster::domain::image::{
-    Decoder, Encoder, Fault, PIECE_BYTES_MAX, PIECE_ORDERS, PieceHash, StateHash, encode, state_hash,
+    Decoder, Encoder, Fault, PIECE_BYTES_MAX, PIECE_ORDERS, PIECE_PAYMENTS, PieceHash, StateHash, VERSION,
+    VERSION_OLDEST, encode, state_hash,
 };
+use doorbuster::domain::payment::{Why, payment_key};
 use doorbuster::domain::slots::Slots;
-use doorbuster::domain::{Command, Sales, Stamped};
+use doorbuster::domain::{Command, Decision, Refusal, Sale, Sales, Stamped, Suspense};
 use doorbuster::ids::{Cents, Seq, ShardId, SkuIndex, UnixMillis, UserId};
 
 fn pieces(sales: &Sales) -> Vec<Vec<u8>> {
@@ -45,6 +48,7 @@ fn assert_same_deadlines(one: &Sales, other: &Sales) {
 #[test]
 fn a_random_state_comes_back_and_goes_on_as_it_would_have() {
     let (mut retired, mut spread, mut late) = (0, 0, 0);
+    let (mut paid, mut fresh, mut unreturned, mut left, mut suspended) = (0, 0, 0, 0, 0);
     for seed in 0..60 {
         let market = Market::after(seed, 1_500);
         let cut = Dice(seed).below(market.entries.len() as u64);
@@ -67,8 +71,18 @@ fn a_random_state_comes_back_and_goes_on_as_it_would_have() {
         assert_same_deadlines(&lived, &read);
         retired += market.sales.retired().len();
         spread += market.sales.standing().values().filter(|standing| standing.shards > 1).count();
+        left += market.sales.retired().values().map(|retired| retired.payments.len()).sum::<usize>();
+        suspended += lived.suspense().payments_from(1).count();
+        let count = |is: fn(&Event) -> bool| market.entries.iter().filter(|entry| is(&entry.event)).count();
+        paid += count(|event| matches!(event, Event::PaymentReceived(event) if event.outcome == Outcome::Applied));
+        fresh += count(
+            |event| matches!(event, Event::PaymentReceived(event) if matches!(event.outcome, Outcome::Reacquired(_))),
+        );
+        unreturned += count(|event| matches!(event, Event::OrderRefunded(event) if !event.restock));
         late += market.entries.iter().filter(|entry| matches!(entry.event, Event::HoldsExpired(_))).count();
     }
+    let money = (paid, fresh, unreturned, left, suspended);
+    assert!(paid > 900 && fresh > 200 && unreturned > 100 && left > 100 && suspended > 500, "{money:?}");
     assert!(retired > 20 && spread > 20 && late > 200, "the markets were worth it: {retired}, {spread}, {late}");
 }
 
@@ -104,7 +118,9 @@ fn folded_and_encoded_in_parts_it_is_the_same_image() {
         });
         for (place, home) in homes.iter().enumerate() {
             let last = homes.get(place + 1).map_or(u32::MAX, |next| next.0 - 1);
-            let within = *home..=ShardId(last);
+            // The first pass has the suspense account as well.
+            let first = if place == 0 { Suspense::SHARD } else { *home };
+            let within = first..=ShardId(last);
             let mut decoder = Decoder::within(within.clone());
             base.iter().try_for_each(|piece| decoder.take(piece)).expect("it was just written");
             let mut part = decoder.finish().expect("it was just written");
@@ -148,6 +164,14 @@ fn what_is_damaged_is_refused_or_at_least_whole() {
     assert!(refused > 1_000 && taken > 200, "both came: {refused} refused, {taken} taken");
 }
 
+fn request() -> Request {
+    Request { change_id: u64::MAX, by: Author::StartUp, key: None }
+}
+
+fn ask(sale: &Sale, command: Command) -> Result<Decision, Refusal> {
+    sale.decide(&Stamped { at_ms: UnixMillis(2_000), command })
+}
+
 /// It can be written down and asked, and what it says is of itself.
 fn assert_goes_together(sales: &Sales) {
     assert_eq!(state_hash(sales), state_hash(&sales.clone()));
@@ -156,7 +180,23 @@ fn assert_goes_together(sales: &Sales) {
         drop(sale.counts());
         assert!(sale.orders_from(1).all(|order| order.slots.is_well_formed()), "what is read is a set of slots");
         assert!(sales.parts(sale.activity_id()).any(|part| part.shard() == sale.shard()), "a shard is a part");
+        for order in sale.orders_from(1) {
+            let order = order.order_id.sequence().expect("a shard's order has a number");
+            drop(ask(sale, Command::RefundOrder(RefundOrder { order, restock: true, request: request() })));
+            let (payment_id, currency) = ("new".into(), "CNY".into());
+            let pay = PayOrder { payment_id, order, amount_cents: Cents(100), currency, may_wait: false };
+            drop(ask(sale, Command::PayOrder(Box::new(pay))));
+        }
+        for payment in sale.payments_from(1) {
+            let close = CloseRefund { payment_id: payment.payment_id, request: request() };
+            drop(ask(sale, Command::CloseRefund(close)));
+        }
     }
+    for payment in sales.suspense().payments_from(1) {
+        let close = CloseRefund { payment_id: payment.payment_id, request: request() };
+        sales.suspense().close_refund(&close).expect("whatever is there is, or was, owed back");
+    }
+    assert!(sales.payment_owners().count() >= sales.suspense().payments_from(1).count());
 }
 
 #[test]
@@ -201,7 +241,8 @@ fn each_fault_has_its_name() {
     };
     assert_eq!(with(&|image| image[0][0] = b'X'), Fault::NotAPiece);
     assert_eq!(with(&|image| image[0].truncate(2)), Fault::NotAPiece);
-    assert_eq!(with(&|image| image[0][3] = 2), Fault::UnknownVersion { version: 2 });
+    assert_eq!(with(&|image| image[0][3] = VERSION + 1), Fault::UnknownVersion { version: VERSION + 1 });
+    assert_eq!(with(&|image| image[0][3] = VERSION_OLDEST - 1), Fault::UnknownVersion { version: VERSION_OLDEST - 1 });
     assert_eq!(with(&|image| image[0].push(0)), Fault::Ragged);
     for change in [
         &|image: &mut Vec<Vec<u8>>| drop(image.pop()) as (),
@@ -295,11 +336,99 @@ fn no_piece_is_too_large_and_small_activities_share_them() {
 fn an_image_has_the_bytes_that_it_always_had() {
     let mut market = Market::new(9);
     let home = market.define_with(2, 2, 30);
-    (0..40).for_each(|user| market.place_at(ShardId(home.0), user % 7));
-    let entries: &[Entry] = &market.entries;
-    let hash = state_hash(&fold(entries, entries.len())).to_string();
+    (0..40).for_each(|user| market.place_at(home, user % 7));
+    let hash = state_hash(&market.sales).to_string();
     assert_eq!(
         hash, "d3c58f19c27c2a644dd50b34bca8ec74e2e8df28cae993fc2cfb4543c7624633",
         "a change of the format is a new version, and this one stays readable"
     );
+    // That is what the program before payments gave this state: its checkpoints keep their hashes.
+    let image = pieces(&market.sales);
+    assert!(image.iter().all(|piece| piece[3] == VERSION_OLDEST));
+    assert!(decode(&image).expect("version 1 is read") == market.sales);
+    let as_version_2: Vec<Vec<u8>> = image
+        .iter()
+        .map(|piece| {
+            let mut piece = piece.clone();
+            piece[3] = VERSION;
+            piece
+        })
+        .collect();
+    assert!(decode(&as_version_2).expect("so is version 2") == market.sales);
+
+    (1..=10).for_each(|order| market.pay_for(home, order));
+    market.suspend();
+    let hash = state_hash(&market.sales).to_string();
+    assert_eq!(
+        hash, "74995847b73db9230bbde7a0b0f36edfdbf0163a865ea185163dd1e561f3c1a8",
+        "with payments it is of version 2, which stays as well"
+    );
+    let versions: Vec<u8> = pieces(&market.sales).iter().map(|piece| piece[3]).collect();
+    assert_eq!(versions, [VERSION, VERSION, VERSION_OLDEST, VERSION_OLDEST], "two with payments, what stands, the end");
+}
+
+/// So many orders, each with its payment; of the latter one in seven does not fit.
+fn pay_orders(market: &mut Market, shard: ShardId, numbers: std::ops::RangeInclusive<u32>) {
+    for order in numbers {
+        let fits = !order.is_multiple_of(7);
+        let paid = PaymentReceived {
+            payment: order,
+            payment_id: format!("{shard}-{order}").into(),
+            order,
+            amount_cents: Cents(if fits { 100 } else { 99 }),
+            currency: None,
+            outcome: if fits { Outcome::Applied } else { Outcome::Due(Why::Mismatch) },
+        };
+        market.take(shard, Event::PaymentReceived(Box::new(paid)));
+    }
+}
+
+/// Long lists of payments are cut into pieces which no longer change, at an activity and in the suspense account, and
+/// the ids of what has left come back in their rows.
+#[test]
+fn full_pieces_of_payments_keep_their_bytes() {
+    let mut market = Market::new(1);
+    let shard = market.define_with(1, 1, 1_000_000);
+    let many = 2 * PIECE_PAYMENTS + 9;
+    place_orders(&mut market, shard, 1..=many + 1, "");
+    pay_orders(&mut market, shard, 1..=many);
+    (0..many).for_each(|_| market.suspend());
+    let before = pieces(&market.sales);
+    assert!(decode(&before).expect("it was just written") == market.sales);
+    assert!(before.iter().all(|piece| piece.len() <= PIECE_BYTES_MAX));
+    let mut swapped = before.clone();
+    let of_payments = |piece: &&Vec<u8>| piece[4] == ROW_OF_PAYMENTS;
+    assert_eq!(before.iter().filter(of_payments).count(), 2 + 3, "two of the shard, three of the suspense account");
+    let place = before.iter().position(|piece| of_payments(&piece)).expect("there are some");
+    swapped.swap(place, place + 1);
+    assert!(matches!(decode(&swapped), Err(Fault::Senseless(_))), "payments come in their order");
+    pay_orders(&mut market, shard, many + 1..=many + 1);
+    market.suspend();
+    let after: HashSet<Vec<u8>> = pieces(&market.sales).into_iter().collect();
+    let changed = before.iter().filter(|piece| !after.contains(*piece)).count();
+    // The shard's last piece, and the last one of the suspense account.
+    assert_eq!(changed, 2);
+}
+
+const ROW_OF_PAYMENTS: u8 = 8;
+
+#[test]
+fn the_ids_of_many_payments_come_back_after_their_activity_has_left() {
+    let mut market = Market::new(1);
+    let shard = market.define_with(1, 1, 1_000_000);
+    let many = 33_000;
+    place_orders(&mut market, shard, 1..=many, "");
+    for order in 1..=many {
+        let payment_id = format!("{order}").into();
+        let (amount_cents, outcome) = (Cents(100), Outcome::Applied);
+        let paid = PaymentReceived { payment: order, payment_id, order, amount_cents, currency: None, outcome };
+        market.take(shard, Event::PaymentReceived(Box::new(paid)));
+    }
+    market.take(shard, Event::ActivityRetired(ActivityRetired { orders: u64::from(many) }));
+    let image = pieces(&market.sales);
+    let read = decode(&image).expect("it was just written");
+    assert!(read == market.sales && image.iter().all(|piece| piece.len() <= PIECE_BYTES_MAX));
+    let owners: Vec<_> = read.payment_owners().collect();
+    assert_eq!(owners.len(), many as usize);
+    assert!(owners.contains(&(payment_key("33000"), shard)));
 }

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use checkpoint::*;
 use doorbuster::domain::image::{StateHash, state_hash};
-use doorbuster::ids::Seq;
-use doorbuster::persist::checkpoint::{Checkpointer, Error, Making, Pace, Store, Told, recover};
+use doorbuster::ids::{Seq, ShardId};
+use doorbuster::persist::checkpoint::{Checkpointer, Error, Limits, Making, Pace, Store, Told, recover};
 use doorbuster::persist::memory::{MemoryDisk, MemoryJournal};
 use doorbuster::persist::{self, Journal, Read, Tail};
 
@@ -78,6 +78,35 @@ fn a_checkpoint_and_what_follows_are_the_fold_from_the_beginning() {
         }
     }
     assert!(passes > 5, "some were made in passes");
+}
+
+/// The suspense account has pieces of shard 0, which the first of several passes reads and no other.
+#[test]
+fn in_several_passes_payments_and_the_suspense_account_are_the_same_state() {
+    let market = Market::after(5, 2_000);
+    let (journal, tails) = journal_of(&market.entries, &mut Dice(5));
+    let (middle, last) = (tails[tails.len() / 2], tails[tails.len() - 1]);
+    let made_by = |limits: [Limits; 2]| {
+        let dir = data_dir();
+        let store = Store::of(dir.path());
+        let [half, whole] = [(middle, limits[0]), (last, limits[1])]
+            .map(|(to, limits)| make(&store, &journal, to, limits).expect("there is room"));
+        assert_recovers(&store, &journal, &market.entries);
+        let listed = store.list().expect("a directory");
+        let manifest = listed[0].manifest.as_ref().expect("a sound manifest");
+        let of_suspense: Vec<_> =
+            manifest.pieces.iter().filter(|piece| (piece.first, piece.last) == (ShardId(0), ShardId(0))).collect();
+        assert_eq!((manifest.tail, of_suspense.len()), (last, 1));
+        (half.state, whole.state, whole.passes)
+    };
+    let there = fold(&market.entries, events(last));
+    assert!(there.suspense().payments_from(1).count() > 10 && there.retired().len() > 1);
+    let states = (state_hash(&fold(&market.entries, events(middle))), state_hash(&there));
+    for limits in [[PLENTY, PLENTY], [PLENTY, LITTLE], [LITTLE, PLENTY], [LITTLE, LITTLE]] {
+        let (half, whole, passes) = made_by(limits);
+        assert_eq!((half, whole), states);
+        assert_eq!(passes > 3, limits[1].memory_bytes == 0, "{passes}");
+    }
 }
 
 #[test]
@@ -320,7 +349,7 @@ fn where_the_room_is_wanted_for_the_journal_none_is_made_and_nothing_is_left_of_
     let scene = Scene::set(28);
     let before = (manifests(scene.data()), piece_files(scene.data()));
     let to = *scene.tails.last().expect("there are records");
-    let wants_all = persist::checkpoint::Limits { min_free_bytes: u64::MAX / 2, ..PLENTY };
+    let wants_all = Limits { min_free_bytes: u64::MAX / 2, ..PLENTY };
     let refused = make(&scene.store, &scene.journal, to, wants_all).expect_err("there is no such room");
     assert!(matches!(refused, Error::NoRoom { .. }), "{refused}");
     assert_eq!((manifests(scene.data()), piece_files(scene.data())), before);

@@ -7,10 +7,12 @@ use doorbuster::domain::command::RequestKey;
 use doorbuster::domain::definition::{OnLatePayment, QUANTITY_MAX, SKUS_MAX};
 use doorbuster::domain::event::{
     ActivityRedefined, ActivityRetired, Author, Change, Control, EVENT_BYTES_MAX, HoldsExpired, OrderCancelled,
-    OrderPlaced, STOCK_RANGES_MAX, SaleSwitched, SlotsMoved, StockChange, Switch,
+    OrderPlaced, OrderRefunded, Outcome, PaymentReceived, PaymentSuspended, RefundDone, STOCK_RANGES_MAX, SaleSwitched,
+    SlotsMoved, StockChange, Switch,
 };
 use doorbuster::domain::expire::EXPIRE_STEP_ORDERS;
 use doorbuster::domain::part::Spread;
+use doorbuster::domain::payment::{PAYMENT_TEXT_BYTES_MAX, Why};
 use doorbuster::domain::slots::Slots;
 use doorbuster::domain::{Definition, Entry, Event, Part, Refusal};
 use doorbuster::ids::{Cents, Qty, ShardId, SkuIndex, UserId};
@@ -82,16 +84,40 @@ fn no_event_is_longer_than_the_journal_allows() {
         key: Some(key(255)),
         reference: Some("r".repeat(64).into()),
     };
+    let longest_text: Box<str> = "p".repeat(PAYMENT_TEXT_BYTES_MAX).into();
     let events = [
         Event::ActivityDefined(Box::new(first)),
         Event::ActivityRedefined(Box::new(redefined)),
         Event::OrderPlaced(order),
         Event::OrderCancelled(OrderCancelled { order: u32::MAX, key: Some(key(255)) }),
         Event::HoldsExpired(HoldsExpired { orders: vec![u32::MAX; EXPIRE_STEP_ORDERS] }),
-        Event::SaleSwitched(Box::new(SaleSwitched { to: Switch::Closed, change })),
+        Event::SaleSwitched(Box::new(SaleSwitched { to: Switch::Closed, change: change.clone() })),
         Event::SlotsMoved(moved),
         Event::HomeFollowed(Box::new(control)),
         Event::ActivityRetired(ActivityRetired { orders: u64::MAX }),
+        Event::PaymentReceived(Box::new(PaymentReceived {
+            payment: u32::MAX,
+            payment_id: longest_text.clone(),
+            order: u32::MAX,
+            amount_cents: Cents(u64::MAX),
+            currency: Some(longest_text.clone()),
+            outcome: Outcome::Reacquired(scattered(QUANTITY_MAX as usize)),
+        })),
+        Event::OrderRefunded(Box::new(OrderRefunded {
+            order: u32::MAX,
+            payment: u32::MAX,
+            restock: true,
+            change: change.clone(),
+        })),
+        Event::RefundDone(Box::new(RefundDone { payment: u32::MAX, change })),
+        Event::PaymentSuspended(Box::new(PaymentSuspended {
+            payment: u32::MAX,
+            payment_id: longest_text.clone(),
+            named: longest_text.clone(),
+            amount_cents: Cents(u64::MAX),
+            currency: longest_text,
+            why: Why::OrderRefunded,
+        })),
     ];
     for event in events {
         let bytes = encode(&Entry { shard: ShardId::MAX, at_ms: ms(u64::MAX), event }).len();
@@ -218,11 +244,59 @@ fn each_event_has_the_bytes_that_it_always_had() {
              0202020202020202020202",
         ),
     ];
-    for (event, hex) in golden {
-        let entry = Entry { shard: SHARD, at_ms: ms(1_000), event };
-        let bytes = encode(&entry);
-        let written: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(written, hex, "{entry:?}");
-        assert_eq!(decode::<Entry>(&bytes), entry);
-    }
+    golden.into_iter().for_each(|(event, hex)| assert_bytes(event, hex));
+}
+
+#[test]
+fn each_event_of_payments_has_the_bytes_that_it_always_had() {
+    let change = Change { change_id: 3, by: OPERATOR, key: Some(RequestKey { key: key(1), body: key(2) }) };
+    let received = |currency: Option<&str>, outcome| {
+        let (currency, payment_id) = (currency.map(Into::into), "pay-1".into());
+        let event = PaymentReceived { payment: 2, payment_id, order: 1, amount_cents: Cents(200), currency, outcome };
+        Event::PaymentReceived(Box::new(event))
+    };
+    let suspended = PaymentSuspended {
+        payment: 2,
+        payment_id: "pay-1".into(),
+        named: "D99".into(),
+        amount_cents: Cents(200),
+        currency: "CNY".into(),
+        why: Why::UnknownOrder,
+    };
+    let refunded = OrderRefunded { order: 1, payment: 2, restock: true, change: change.clone() };
+    let golden = [
+        (received(None, Outcome::Applied), "9307cd03e881a1709602a57061792d3101ccc8c0a161"),
+        (
+            received(None, Outcome::Reacquired(Slots::range(3, 2))),
+            "9307cd03e881a1709602a57061792d3101ccc8c081a17191920302",
+        ),
+        (
+            received(Some("EUR"), Outcome::Due(Why::Mismatch)),
+            "9307cd03e881a1709602a57061792d3101ccc8a345555281a164a16d",
+        ),
+        (
+            Event::OrderRefunded(Box::new(refunded)),
+            "9307cd03e881a162940102c3930381a175cd038492c41001010101010101010101010101010101c41002020202\
+             020202020202020202020202",
+        ),
+        (
+            Event::RefundDone(Box::new(RefundDone { payment: 2, change })),
+            "9307cd03e881a1719202930381a175cd038492c41001010101010101010101010101010101c410020202020202\
+             02020202020202020202",
+        ),
+        (Event::PaymentSuspended(Box::new(suspended)), "9307cd03e881a1759602a57061792d31a3443939ccc8a3434e59a175"),
+    ];
+    golden.into_iter().for_each(|(event, hex)| assert_bytes(event, hex));
+    // A reason is one letter, for good.
+    let letters: Vec<String> = Why::ALL.iter().map(|why| decode(&encode(why))).collect();
+    assert_eq!(letters, ["l", "c", "p", "r", "m", "u", "o"]);
+}
+
+#[track_caller]
+fn assert_bytes(event: Event, hex: &str) {
+    let entry = Entry { shard: SHARD, at_ms: ms(1_000), event };
+    let bytes = encode(&entry);
+    let written: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(written, hex, "{entry:?}");
+    assert_eq!(decode::<Entry>(&bytes), entry);
 }

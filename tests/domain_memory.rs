@@ -1,4 +1,4 @@
-//! What a winner costs, and that a loser costs nothing. One test in a process of its own: the allocator counts for all.
+//! What a winner costs and a payment, and that a loser costs nothing. One test in a process of its own: the allocator counts for all.
 
 mod domain;
 
@@ -14,6 +14,8 @@ static MEMORY: PeakAlloc = PeakAlloc;
 const WINNERS: u32 = 1_000_000;
 const LOSERS: u64 = 1_000_000;
 const BYTES_PER_WINNER_MAX: usize = 250;
+/// Beside the winner, with an id of 24 letters.
+const BYTES_PER_PAYMENT_MAX: usize = 250;
 
 fn shopper(n: u64) -> PlaceOrder {
     // Users in no order, as tokens have them; an odd factor keeps them distinct.
@@ -23,7 +25,7 @@ fn shopper(n: u64) -> PlaceOrder {
 }
 
 #[test]
-fn a_winner_costs_at_most_250_bytes_and_a_loser_none() {
+fn a_winner_costs_at_most_250_bytes_and_so_does_a_payment_and_a_loser_costs_none() {
     let first = defined(with(|definition| definition.skus = vec![sku("a", WINNERS)]), true);
     let before = MEMORY.current_usage();
     MEMORY.reset_peak_usage();
@@ -48,4 +50,18 @@ fn a_winner_costs_at_most_250_bytes_and_a_loser_none() {
         assert_eq!(sale.decide(&stamped), Err(Refusal::SoldOut));
     }
     assert_eq!(MEMORY.current_usage(), before, "{LOSERS} losers leave nothing behind");
+
+    let before = MEMORY.current_usage();
+    MEMORY.reset_peak_usage();
+    for order in 1..=WINNERS {
+        let at_ms = ms(START + u64::from(order) / 10_000);
+        let pay = pay(&format!("payment-id-of-{order:010}"), order, 100);
+        let decision = sale.decide(&Stamped { at_ms, command: pay.command() }).expect("it is new and in time");
+        decision.events.iter().for_each(|event| sale.apply(at_ms, event));
+    }
+    assert_eq!(sale.counts()[0].sold, Qty(WINNERS));
+    let peak = (MEMORY.peak_usage() - before) / WINNERS as usize;
+    let kept = (MEMORY.current_usage() - before) / WINNERS as usize;
+    println!("{WINNERS} payments that were applied: {kept} bytes each, {peak} at the peak");
+    assert!(peak <= BYTES_PER_PAYMENT_MAX, "{peak} bytes a payment");
 }

@@ -78,27 +78,39 @@ pub fn print(data_dir: &Path, range: Range, out: &mut impl Write) -> anyhow::Res
     Ok(())
 }
 
-/// What the shards' numbers and SKUs' indexes stand for, as of the event last seen.
+/// What the shards' numbers, SKUs' indexes and payments' numbers stand for, as of the event last seen.
 #[derive(Default)]
-struct Names(HashMap<ShardId, (ActivityId, Vec<SkuId>)>);
+struct Names {
+    shards: HashMap<ShardId, (ActivityId, Vec<SkuId>)>,
+    /// By owner and number. Those whose first event was dropped are not known.
+    payments: HashMap<(ShardId, u32), Box<str>>,
+}
 
 impl Names {
     fn learn(&mut self, entry: &Entry) {
         let definition: &Definition = match &entry.event {
             Event::ActivityDefined(event) => {
-                self.0.insert(entry.shard, (event.activity_id, Vec::new()));
+                self.shards.insert(entry.shard, (event.activity_id, Vec::new()));
                 &event.definition
             }
             Event::ActivityRedefined(event) => &event.definition,
             Event::HomeFollowed(control) => {
-                if let Some((_, skus)) = self.0.get_mut(&entry.shard) {
+                if let Some((_, skus)) = self.shards.get_mut(&entry.shard) {
                     skus.extend(control.skus.iter().cloned());
                 }
                 return;
             }
+            Event::PaymentReceived(event) => {
+                self.payments.insert((entry.shard, event.payment), event.payment_id.clone());
+                return;
+            }
+            Event::PaymentSuspended(event) => {
+                self.payments.insert((entry.shard, event.payment), event.payment_id.clone());
+                return;
+            }
             _ => return,
         };
-        if let Some((_, skus)) = self.0.get_mut(&entry.shard) {
+        if let Some((_, skus)) = self.shards.get_mut(&entry.shard) {
             for sku in &definition.skus {
                 if !skus.contains(&sku.sku_id) {
                     skus.push(sku.sku_id.clone());
@@ -108,11 +120,11 @@ impl Names {
     }
 
     fn activity(&self, shard: ShardId) -> Option<ActivityId> {
-        self.0.get(&shard).map(|(activity, _)| *activity)
+        self.shards.get(&shard).map(|(activity, _)| *activity)
     }
 
     fn sku(&self, shard: ShardId, index: SkuIndex) -> Value {
-        let skus = self.0.get(&shard).map(|(_, skus)| skus);
+        let skus = self.shards.get(&shard).map(|(_, skus)| skus);
         json!(skus.and_then(|skus| skus.get(usize::from(index.0))))
     }
 
@@ -194,14 +206,18 @@ impl Names {
                 "order_refunded",
                 json!({
                     "order_id": order_id(event.order),
-                    "payment": event.payment,
+                    "payment_id": self.payments.get(&(entry.shard, event.payment)),
                     "restock": event.restock,
                     "change": change(&event.change),
                 }),
             ),
-            Event::RefundDone(event) => {
-                ("refund_done", json!({ "payment": event.payment, "change": change(&event.change) }))
-            }
+            Event::RefundDone(event) => (
+                "refund_done",
+                json!({
+                    "payment_id": self.payments.get(&(entry.shard, event.payment)),
+                    "change": change(&event.change),
+                }),
+            ),
             Event::PaymentSuspended(event) => (
                 "payment_suspended",
                 json!({

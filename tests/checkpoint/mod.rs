@@ -8,13 +8,15 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use doorbuster::domain::command::{
-    AddStock, CancelOrder, MoveSlots, PlaceOrder, Redefine, Request, RequestKey, Source, SwitchSale,
+    AddStock, CancelOrder, CloseRefund, MoveSlots, PayOrder, PlaceOrder, Redefine, RefundOrder, Request, RequestKey,
+    Source, Suspend, SwitchSale,
 };
 use doorbuster::domain::definition::{OnLatePayment, SkuDefinition};
 use doorbuster::domain::event::{ActivityDefined, Author, Change, Entry, Event, Switch};
 use doorbuster::domain::image::state_hash;
 use doorbuster::domain::part::{Part, Spread};
-use doorbuster::domain::{Command, Definition, Sale, Sales, Stamped};
+use doorbuster::domain::payment::Why;
+use doorbuster::domain::{Command, Definition, PaymentState, Sale, Sales, Stamped, Suspense};
 use doorbuster::ids::{ActivityId, Cents, KeyDigest, Qty, Seq, ShardId, SkuId, SkuIndex, UnixMillis, UserId};
 use doorbuster::persist::checkpoint::{Error, Limits, Listed, Made, Making, Recovered, Store, recover};
 use doorbuster::persist::memory::{MemoryDisk, MemoryJournal};
@@ -66,12 +68,13 @@ pub struct Market {
     now: u64,
     next_activity: u64,
     change_id: u64,
+    next_payment: u64,
 }
 
 impl Market {
     pub fn new(seed: u64) -> Self {
         let (sales, entries) = (Sales::default(), Vec::new());
-        Self { dice: Dice(seed), sales, entries, now: 1_000, next_activity: 0, change_id: 0 }
+        Self { dice: Dice(seed), sales, entries, now: 1_000, next_activity: 0, change_id: 0, next_payment: 0 }
     }
 
     /// A market after so many steps.
@@ -86,14 +89,18 @@ impl Market {
         if self.sales.standing().is_empty() || self.dice.one_in(120) {
             return self.define();
         }
-        match self.dice.below(40) {
+        match self.dice.below(50) {
             0..24 => self.place(),
             24..29 => self.cancel(),
             29..32 => self.on_random_shard(Command::ExpireHolds),
             32..35 => self.redefine(),
             35 => self.switch(),
             36..39 => self.move_slots(),
-            _ => self.retire(),
+            39 => self.retire(),
+            40..46 => self.pay(),
+            46 => self.refund(),
+            47 | 48 => self.pay_back(),
+            _ => self.suspend(),
         }
     }
 
@@ -152,7 +159,11 @@ impl Market {
             shards,
             per_user_limit: Qty(50),
             payment_window_ms: 500 + self.dice.below(2_000),
-            on_late_payment: OnLatePayment::Refund,
+            on_late_payment: if self.next_activity % 3 == 1 {
+                OnLatePayment::Refund
+            } else {
+                OnLatePayment::ReacquireOrRefund
+            },
             shared_sku: true,
             skus: (0..skus).map(sku).collect(),
         };
@@ -200,6 +211,83 @@ impl Market {
             let key = self.dice.key();
             self.run(shard, Command::CancelOrder(CancelOrder { user, order, key }));
         }
+    }
+
+    fn any_order(&mut self) -> Option<(ShardId, u32)> {
+        let shard = self.any_shard();
+        let orders = self.sales.get(shard).expect("a shard in memory").orders_placed();
+        (orders > 0).then(|| (shard, 1 + self.dice.small(u64::from(orders))))
+    }
+
+    /// Ids of all lengths.
+    fn payment_id(&mut self) -> Box<str> {
+        self.next_payment += 1;
+        let length = self.dice.index(40);
+        format!("{}-{}", self.next_payment, "p".repeat(length)).into()
+    }
+
+    fn pay(&mut self) {
+        if let Some((shard, order)) = self.any_order() {
+            self.pay_for(shard, order);
+        }
+    }
+
+    /// A payment for that order, nearly always of the right amount and currency.
+    pub fn pay_for(&mut self, shard: ShardId, order: u32) {
+        let amount = self.sales.get(shard).and_then(|sale| sale.order(order)).expect("it was placed").amount_cents;
+        let amount_cents = if self.dice.one_in(10) { Cents(amount.0 + 1) } else { amount };
+        let currency = if self.dice.one_in(20) { "EUR".into() } else { "CNY".into() };
+        let (payment_id, may_wait) = (self.payment_id(), self.dice.one_in(2));
+        let pay = PayOrder { payment_id, order, amount_cents, currency, may_wait };
+        self.run(shard, Command::PayOrder(Box::new(pay)));
+    }
+
+    fn refund(&mut self) {
+        if let Some((shard, order)) = self.any_order() {
+            let (restock, request) = (self.dice.one_in(2), self.request());
+            self.run(shard, Command::RefundOrder(RefundOrder { order, restock, request }));
+        }
+    }
+
+    /// Pays one payment of a shard back, or one of the suspense account.
+    fn pay_back(&mut self) {
+        let shard = if self.dice.one_in(4) { Suspense::SHARD } else { self.any_shard() };
+        let due = self.due(shard);
+        if !due.is_empty() {
+            let payment_id = due[self.dice.index(due.len())].clone();
+            self.close_refund(shard, payment_id);
+        }
+    }
+
+    /// The payments that a shard, or the suspense account, owes back.
+    fn due(&self, shard: ShardId) -> Vec<Box<str>> {
+        let all: Vec<_> = match self.sales.get(shard) {
+            Some(sale) => sale.payments_from(1).collect(),
+            None => self.sales.suspense().payments_from(1).collect(),
+        };
+        let due = all.into_iter().filter(|payment| payment.state == PaymentState::RefundDue);
+        due.map(|payment| payment.payment_id).collect()
+    }
+
+    fn close_refund(&mut self, shard: ShardId, payment_id: Box<str>) {
+        let close = CloseRefund { payment_id, request: self.request() };
+        if shard != Suspense::SHARD {
+            return self.run(shard, Command::CloseRefund(close));
+        }
+        let decision = self.sales.suspense().close_refund(&close).expect("it is owed back");
+        decision.events.into_iter().for_each(|event| self.take(shard, event));
+    }
+
+    pub fn suspend(&mut self) {
+        let suspend = Suspend {
+            payment_id: self.payment_id(),
+            named: format!("D{}", self.dice.below(1_000)).into(),
+            amount_cents: Cents(self.dice.below(1_000)),
+            currency: if self.dice.one_in(2) { "EUR".into() } else { "CNY".into() },
+            why: if self.dice.one_in(2) { Why::UnknownOrder } else { Why::Late },
+        };
+        let decision = self.sales.suspense().suspend(&suspend).expect("it is new");
+        decision.events.into_iter().for_each(|event| self.take(Suspense::SHARD, event));
     }
 
     /// Stock, payment window (so that deadlines come out of order), SKUs that come and go; the other parts follow.
@@ -265,7 +353,11 @@ impl Market {
         for part in 0..u32::from(shards) {
             self.run(ShardId(home.0 + part), Command::ExpireHolds);
         }
-        let is_open = |sale: &Sale| sale.next_deadline().is_some();
+        for part in 0..u32::from(shards) {
+            let shard = ShardId(home.0 + part);
+            self.due(shard).into_iter().for_each(|payment_id| self.close_refund(shard, payment_id));
+        }
+        let is_open = |sale: &Sale| sale.next_deadline().is_some() || sale.owes();
         if !self.sales.parts(activity_id).any(is_open) {
             let orders = self.sales.parts(activity_id).map(|sale| u64::from(sale.orders_placed())).sum();
             self.run(home, Command::Retire { orders });

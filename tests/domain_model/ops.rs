@@ -139,7 +139,7 @@ pub fn op() -> impl Strategy<Value = Op> {
         24 => (0..90u8, prop::option::weighted(0.7, 1..40u32), prop::sample::select(vec![0, 0, 0, 0, 0, 0, 1, -1]),
             prop::bool::weighted(0.05), any::<bool>())
             .prop_map(|(payment, order, amount, foreign, may_wait)| Op::Pay { payment, order, amount, foreign, may_wait }),
-        6 => (0..40usize, prop::bool::weighted(0.3), any::<bool>(), keys())
+        3 => (0..40usize, prop::bool::weighted(0.3), any::<bool>(), keys())
             .prop_map(|(nth, any, restock, keys)| Op::Refund { nth, any, restock, keys }),
         6 => (0..40usize, prop::bool::weighted(0.3), keys()).prop_map(|(nth, any, keys)| Op::PayBack { nth, any, keys }),
         8 => Just(Op::Expire),

@@ -9,6 +9,7 @@
 #[path = "../domain/mod.rs"]
 mod domain;
 mod model;
+mod money;
 #[path = "../domain/seeds.rs"]
 mod seeds;
 mod world;
@@ -36,6 +37,11 @@ fn op() -> impl Strategy<Value = Op> {
         50 => (0..16u64, sku(), 1..4i64).prop_map(|(user, sku, quantity)| Op::Place { user, sku, quantity }),
         10 => (part(), 0..40u32).prop_map(|(part, order)| Op::Cancel { part, order }),
         8 => part().prop_map(|part| Op::Expire { part }),
+        20 => (part(), 0..24u32, prop::bool::weighted(0.1), any::<bool>())
+            .prop_map(|(part, order, wrong, may_wait)| Op::Pay { part, order, wrong, may_wait }),
+        4 => (part(), 0..40usize, any::<bool>()).prop_map(|(part, nth, restock)| Op::Refund { part, nth, restock }),
+        5 => (0..40usize).prop_map(|nth| Op::PayBack { nth }),
+        2 => (0..9u64).prop_map(|cents| Op::Suspend { cents }),
         12 => (part(), sku(), 1..6u32).prop_map(|(part, sku, units)| Op::FromHome { part, sku, units }),
         8 => (part(), sku(), 1..9u32).prop_map(|(part, sku, units)| Op::ToHome { part, sku, units }),
         8 => (part(), part(), sku(), 1..4u32).prop_map(|(from, to, sku, units)| Op::Move { from, to, sku, units }),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::*;
 use doorbuster::domain::event::{ActivityRedefined, OrderPlaced, SlotsMoved, StockChange};
+use doorbuster::domain::payment::Why;
 use doorbuster::domain::{Definition, OrderState, Phase, Refusal};
 use doorbuster::ids::{SkuId, UserId};
 
@@ -13,6 +14,7 @@ pub enum Place {
     Free { part: usize },
     UnderWay { to: usize },
     Held { part: usize, order: u32 },
+    Sold { part: usize, order: u32 },
     Gone,
 }
 
@@ -32,8 +34,17 @@ pub struct ModelOrder {
     pub user: UserId,
     pub sku: u16,
     pub slots: BTreeSet<u32>,
+    pub amount: u64,
     pub expires_at: u64,
     pub state: OrderState,
+}
+
+/// What a payment does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Does {
+    Applied,
+    Reacquired,
+    Due(Why),
 }
 
 #[derive(Clone, Debug)]
@@ -83,6 +94,11 @@ impl Model {
         self.places.range((sku, 0)..=(sku, u32::MAX)).filter(|(_, at)| is_held(at)).count()
     }
 
+    pub fn sold(&self, part: usize, sku: u16) -> usize {
+        let is_sold = |at: &Place| matches!(at, Place::Sold { part: of, .. } if *of == part);
+        self.places.range((sku, 0)..=(sku, u32::MAX)).filter(|(_, at)| is_sold(at)).count()
+    }
+
     /// All units of a SKU, wherever they are.
     pub fn stock(&self, sku: u16) -> usize {
         self.places.range((sku, 0)..=(sku, u32::MAX)).filter(|(_, at)| **at != Place::Gone).count()
@@ -90,7 +106,7 @@ impl Model {
 
     /// The units that a user has in all parts.
     pub fn units_of(&self, user: UserId) -> usize {
-        let live = |order: &&ModelOrder| order.user == user && order.state == OrderState::Held;
+        let live = |order: &&ModelOrder| order.user == user && is_live(order);
         self.orders.iter().flatten().filter(live).map(|order| order.slots.len()).sum()
     }
 
@@ -112,7 +128,7 @@ impl Model {
         }
         let own = || (1..).zip(&self.orders[part]).filter(|(_, order)| order.user == user);
         if self.units_of(user) + quantity > max as usize || own().count() >= (max + ORDERS_BEYOND_LIMIT) as usize {
-            let live = own().filter(|(_, order)| order.state == OrderState::Held);
+            let live = own().filter(|(_, order)| is_live(order));
             let mut orders: Vec<u32> = live.map(|(number, _)| number).collect();
             orders.reverse();
             return Some(Refusal::LimitReached { orders });
@@ -129,7 +145,8 @@ impl Model {
         let expires_at = now + self.known[part].definition.payment_window_ms;
         assert_eq!(event.expires_at_ms, ms(expires_at));
         let (user, sku) = (event.user, event.sku.0);
-        self.orders[part].push(ModelOrder { user, sku, slots, expires_at, state: OrderState::Held });
+        let amount = event.amount_cents.0;
+        self.orders[part].push(ModelOrder { user, sku, slots, amount, expires_at, state: OrderState::Held });
         let limit = self.known[part].definition.per_user_limit.0 as usize;
         assert!(self.units_of(user) <= limit, "U1: user {user} over all parts");
     }
@@ -139,6 +156,61 @@ impl Model {
         assert_eq!(std::mem::replace(&mut order.state, to), OrderState::Held, "S3");
         let (sku, slots) = (order.sku, order.slots.clone());
         self.relocate(sku, &slots, Place::Held { part, order: number }, Place::Free { part });
+    }
+
+    /// What a payment of the right amount does to an order, or that it may wait for units.
+    pub fn outcome(&self, part: usize, now: u64, order: &ModelOrder, may_wait: bool) -> Result<Does, Refusal> {
+        let lapsed = order.state == OrderState::Held && now >= order.expires_at;
+        match order.state {
+            OrderState::Held if !lapsed => return Ok(Does::Applied),
+            OrderState::Paid => return Ok(Does::Due(Why::AlreadyPaid)),
+            OrderState::Cancelled => return Ok(Does::Due(Why::Cancelled)),
+            OrderState::Refunded => return Ok(Does::Due(Why::AlreadyRefunded)),
+            OrderState::Held | OrderState::Expired => {}
+        }
+        let known = &self.known[part];
+        let listed = known.definition.sku(&known.names[usize::from(order.sku)]).is_some();
+        let open =
+            matches!(Phase::at(ms(now), &known.definition, known.paused, known.closed), Phase::Running | Phase::Paused);
+        let own = if lapsed { order.slots.len() } else { 0 };
+        let within = self.units_of(order.user) - own + order.slots.len() <= known.definition.per_user_limit.0 as usize;
+        let there = self.free(part, order.sku).len() + own >= order.slots.len();
+        match open && listed && within {
+            true if there => Ok(Does::Reacquired),
+            true if may_wait => Err(Refusal::SoldOut),
+            _ => Ok(Does::Due(Why::Late)),
+        }
+    }
+
+    /// The order is paid, by its own units or by fresh ones.
+    pub fn paid(&mut self, part: usize, number: u32, fresh: Option<BTreeSet<u32>>) {
+        let order = &mut self.orders[part][number as usize - 1];
+        let from = match fresh {
+            None => Place::Held { part, order: number },
+            Some(fresh) => {
+                assert_eq!(fresh.len(), order.slots.len(), "S4: as many as before");
+                order.slots = fresh;
+                Place::Free { part }
+            }
+        };
+        order.state = OrderState::Paid;
+        let (sku, slots) = (order.sku, order.slots.clone());
+        self.relocate(sku, &slots, from, Place::Sold { part, order: number });
+    }
+
+    pub fn refunded(&mut self, part: usize, number: u32, restock: bool) {
+        let order = &mut self.orders[part][number as usize - 1];
+        assert_eq!(std::mem::replace(&mut order.state, OrderState::Refunded), OrderState::Paid);
+        let (sku, slots) = (order.sku, order.slots.clone());
+        if restock {
+            self.relocate(sku, &slots, Place::Sold { part, order: number }, Place::Free { part });
+        }
+    }
+
+    /// What all paid orders cost.
+    pub fn cost(&self) -> u64 {
+        let paid = self.orders.iter().flatten().filter(|order| order.state == OrderState::Paid);
+        paid.map(|order| order.amount).sum()
     }
 
     pub fn due(&self, part: usize, now: u64) -> Vec<u32> {
@@ -176,6 +248,10 @@ impl Model {
         self.known[0].version += 1;
         self.known[0].definition = event.definition.clone();
     }
+}
+
+fn is_live(order: &ModelOrder) -> bool {
+    matches!(order.state, OrderState::Held | OrderState::Paid)
 }
 
 /// A SKU's index by what a part knows.

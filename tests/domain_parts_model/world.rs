@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use crate::domain::parts::*;
 use crate::domain::*;
 use crate::model::*;
+use crate::money::Money;
 use doorbuster::domain::audit::{Auditor, Keep};
 use doorbuster::domain::command::MoveSlots;
 use doorbuster::domain::event::{Control, Switch};
@@ -28,6 +29,25 @@ pub enum Op {
     },
     Expire {
         part: usize,
+    },
+    /// A payment that is new for any order of the part.
+    Pay {
+        part: usize,
+        order: u32,
+        wrong: bool,
+        may_wait: bool,
+    },
+    Refund {
+        part: usize,
+        nth: usize,
+        restock: bool,
+    },
+    /// The `nth` of all that is owed back, in all parts and the suspense account.
+    PayBack {
+        nth: usize,
+    },
+    Suspend {
+        cents: u64,
     },
     FromHome {
         part: usize,
@@ -74,15 +94,16 @@ pub enum Edit {
 }
 
 pub struct World {
-    parts: Parts,
-    model: Model,
+    pub parts: Parts,
+    pub model: Model,
+    pub money: Money,
     /// What each part has still to hear, with what the home was then.
     letters: Vec<VecDeque<(Control, Known)>>,
     auditor: Auditor,
     sales: Sales,
     observed: usize,
-    now: u64,
-    change_id: u64,
+    pub now: u64,
+    pub change_id: u64,
 }
 
 impl World {
@@ -94,6 +115,7 @@ impl World {
         let mut world = Self {
             parts: Parts::open(&definition),
             model: Model::new(&definition),
+            money: Money::default(),
             letters: vec![VecDeque::new(); usize::from(parts)],
             auditor: Auditor::new(Keep::Standing),
             sales: Sales::default(),
@@ -110,6 +132,10 @@ impl World {
         match *op {
             Op::Place { user, sku, quantity } => self.place(UserId(user), SKUS[sku], quantity),
             Op::Cancel { part, order } => self.cancel(part % count, order),
+            Op::Pay { part, order, wrong, may_wait } => self.pay(part % count, order, wrong, may_wait),
+            Op::Refund { part, nth, restock } => self.refund(part % count, nth, restock),
+            Op::PayBack { nth } => self.pay_back(nth),
+            Op::Suspend { cents } => self.suspend(cents),
             Op::Expire { part } => self.expire(part % count),
             Op::FromHome { part, sku, units } => self.give(0, part % count, sku, units),
             Op::ToHome { part, sku, units } => self.give(part % count, 0, sku, units),
@@ -125,7 +151,7 @@ impl World {
         self.check();
     }
 
-    fn run(&mut self, part: usize, command: Command) -> Result<Decision, Refusal> {
+    pub fn run(&mut self, part: usize, command: Command) -> Result<Decision, Refusal> {
         self.parts.run(part, self.now, command)
     }
 
@@ -282,6 +308,7 @@ impl World {
         assert!(folded == self.sales, "a journal's fold is the same whenever it is made");
         (0..self.parts.under_way.len()).for_each(|_| self.deliver(0));
         self.parts.sales = folded.iter().cloned().collect();
+        self.money.suspense = folded.suspense().clone();
         self.letters.iter_mut().for_each(VecDeque::clear);
         self.send();
     }
@@ -299,6 +326,7 @@ impl World {
         let mut arrived = self.parts.clone();
         (0..arrived.under_way.len()).for_each(|_| arrived.deliver(0));
         assert!(self.sales.iter().eq(&arrived.sales), "the fold is what was lived, once all has arrived");
+        self.check_money(&self.sales, &self.auditor);
 
         let home = &self.model.known[0];
         for (sku, name) in (0..).zip(&home.names) {
@@ -329,6 +357,8 @@ impl World {
         for count in sale.counts() {
             let held = self.model.held(part, index_of(known, &count.sku_id));
             assert_eq!(count.held.0 as usize, held, "S1: part {part}, SKU {}", count.sku_id);
+            let sold = self.model.sold(part, index_of(known, &count.sku_id));
+            assert_eq!(count.sold.0 as usize, sold, "S1: part {part}, SKU {}", count.sku_id);
         }
         let shown: Vec<OrderState> = sale.orders_from(1).map(|order| order.state).collect();
         assert_eq!(shown, self.model.orders[part].iter().map(|order| order.state).collect::<Vec<_>>());
@@ -342,6 +372,12 @@ impl World {
         self.now = self.now.max(END) + 1_000;
         (0..self.parts.sales.len()).for_each(|part| self.expire(part));
         self.check();
+        while self.money.owed().count() > 0 {
+            let settled = self.parts.sales.iter().all(|sale| sale.is_settled(ms(self.now), 100));
+            assert_eq!(settled, !self.money.owed().any(|payment| payment.part.is_some()), "who owes does not leave");
+            self.pay_back(0);
+        }
+        self.check();
         let orders = self.model.orders.iter().map(|orders| orders.len() as u64).sum();
         assert!(self.parts.sales.iter().all(|sale| sale.is_settled(ms(self.now), 100)));
         self.run(0, Command::Retire { orders }).expect("it is over");
@@ -351,6 +387,9 @@ impl World {
         self.sales.take(seq, &decode(&encode(last))).expect("it is over");
         assert_eq!((self.sales.iter().count(), self.sales.retired()[&ACTIVITY].orders), (0, orders));
         assert_eq!(self.auditor.sales().count(), 0);
+        let of_parts = self.money.payments.iter().filter(|payment| payment.part.is_some()).count();
+        assert_eq!(self.sales.retired()[&ACTIVITY].payments.len(), of_parts, "M5: their ids stay");
+        assert_eq!(self.sales.payment_owners().count(), self.money.payments.len(), "M5: each has one owner for good");
         let report = self.auditor.finish();
         assert!(report.holds(), "{report:?}");
     }

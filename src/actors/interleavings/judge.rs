@@ -9,7 +9,8 @@ use super::world::{Asked, What, World};
 use crate::actors::ask::{Answer, Reason, Unavailable};
 use crate::actors::letter::Letter;
 use crate::domain::audit::{Auditor, Keep};
-use crate::domain::{OrderState, Refusal, Sale, Sales};
+use crate::domain::payment::Why;
+use crate::domain::{OrderState, PaymentState, Refusal, Sale, Sales};
 use crate::ids::{Seq, UserId};
 
 impl World {
@@ -21,8 +22,15 @@ impl World {
             if let What::Lower { sku, from, .. } = &mut asked.what {
                 *from = stocks[*sku].max(*from);
             }
-            if let What::Place { sku, .. } | What::Lower { sku, .. } = asked.what {
+            if let What::Place { sku, .. } | What::Lower { sku, .. } | What::Pay { sku, .. } = asked.what {
                 asked.fewest_free = asked.fewest_free.min(free[sku]);
+            }
+        }
+        for place in 0..self.asked.len() {
+            let What::Pay { order_id, .. } = self.asked[place].what else { continue };
+            let late = self.is_too_late(order_id);
+            if let What::Pay { may_be_late, .. } = &mut self.asked[place].what {
+                *may_be_late |= late;
             }
         }
         let mut asked = std::mem::take(&mut self.asked);
@@ -49,8 +57,9 @@ impl World {
                     let first = *self.keys.entry((*user, *key)).or_insert(order.order_id);
                     assert_eq!(first, order.order_id, "U3: one key, one order");
                 }
+                let has_others = order.payments.iter().any(|payment| payment.reacquired);
                 let known = self.kept.entry(order.order_id).or_insert_with(|| (*user, slots.clone()));
-                assert_eq!(*known, (*user, slots), "an order stays what it was");
+                assert!(known.0 == *user && (has_others || known.1 == slots), "an order stays what it was");
             }
             (What::Place { sku, quantity, .. }, Answer::Refused(refused)) => match refused.reason {
                 Reason::Rule(Refusal::SoldOut) => {
@@ -83,6 +92,22 @@ impl World {
             },
             (What::Lower { .. }, Answer::Changed(_)) => self.tally.reductions += 1,
             (_, Answer::Changed(_)) => self.tally.changes += 1,
+            (What::Pay { .. }, answer) => {
+                self.judge_payment(&asked.what, asked.fewest_free, asked.turns, answer);
+            }
+            (What::Refund, Answer::Order { order, .. }) => {
+                assert_eq!(order.state, OrderState::Refunded);
+                self.tally.refunds += 1;
+                for payment in order.payments.iter().filter(|payment| payment.why == Some(Why::OrderRefunded)) {
+                    let id = payment.payment_id.parse().expect("a number of ours");
+                    self.acknowledge(id, order.order_id, payment.state);
+                }
+            }
+            (What::Done { payment }, Answer::Payment { payment: told, .. }) => {
+                assert_eq!(told.state, PaymentState::Refunded);
+                self.tally.paid_back += 1;
+                self.acknowledge(*payment, told.order_id.expect("it is an order's"), told.state);
+            }
             (_, Answer::Order { order, .. }) => {
                 assert_eq!(order.state, OrderState::Cancelled);
                 self.cancelled.insert(order.order_id);
@@ -98,8 +123,8 @@ impl World {
 
     pub fn free_now(&self, what: &What) -> u32 {
         match what {
-            What::Place { sku, .. } | What::Lower { sku, .. } => self.free(*sku),
-            What::Other => 0,
+            What::Place { sku, .. } | What::Lower { sku, .. } | What::Pay { sku, .. } => self.free(*sku),
+            What::Refund | What::Done { .. } | What::Other => 0,
         }
     }
 
@@ -141,11 +166,15 @@ impl World {
             let counted = u32::try_from(free.len()).expect("few");
             let held = self.shards.iter().flat_map(|shard| {
                 let held = shard.sale().orders_from(1);
-                let held = held.filter(|order| order.state == OrderState::Held && order.sku_id.as_str() == *name);
+                let held = held.filter(|order| order.state.is_live() && order.sku_id.as_str() == *name);
                 held.flat_map(|order| order.slots.iter().collect::<Vec<_>>()).collect::<Vec<_>>()
             });
             let all = free.into_iter().chain(held).inspect(|slot| assert!(seen.insert(*slot), "S2: slot {slot} twice"));
-            assert_eq!(all.count(), self.stock(sku) as usize, "S1: SKU {name}");
+            // Units of refunded orders that did not go back on sale are sold and no live order's.
+            let bought = self.shards.iter().flat_map(|shard| shard.sale().orders_from(1).collect::<Vec<_>>());
+            let bought = bought.filter(|order| order.state == OrderState::Paid && order.sku_id.as_str() == *name);
+            let unreturned = self.sold(sku) - bought.map(|order| order.quantity.0).sum::<u32>();
+            assert_eq!(all.count() + unreturned as usize, self.stock(sku) as usize, "S1: SKU {name}");
             assert_eq!(self.shards[0].counted(index), counted, "the door's count of {name} is what is free");
         }
         let limit = home.definition().per_user_limit.0;
@@ -171,11 +200,14 @@ impl World {
         for (id, (user, slots)) in &self.kept {
             let sale = id.shard().and_then(|shard| sales.get(shard)).expect("its shard is there");
             let order = id.sequence().and_then(|number| sale.order(number)).expect("an acknowledged order is there");
-            assert_eq!((order.user.0, order.slots.iter().collect::<Vec<_>>()), (*user, slots.clone()));
+            let has_others = order.payments.iter().any(|payment| payment.reacquired);
+            assert_eq!(order.user.0, *user);
+            assert!(has_others || order.slots.iter().eq(slots.iter().copied()), "an order stays what it was");
             if self.cancelled.contains(id) {
                 assert_eq!(order.state, OrderState::Cancelled);
             }
         }
+        self.compare_payments(sales);
     }
 
     pub fn audit(&self) {

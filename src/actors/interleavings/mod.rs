@@ -1,10 +1,11 @@
-//! Shards under every order of events that a seed can think of: letters, requests, syncs, expiries, jumps of the clock
+//! Shards under every order of events that a seed can think of: letters, requests, payments, syncs, expiries, jumps of the clock
 //! and crashes interleave at random, and after each step everything that the invariants say is checked against what the
 //! shards really have. One thread, no clock, no disk: a seed gives the same run for good.
 //!
 //! `make interleavings SEED=1 COUNT=100000` runs many; a failure prints its seed.
 
 mod judge;
+mod payments;
 mod random;
 mod stage;
 mod tally;
@@ -55,6 +56,13 @@ fn no_interleaving_sells_twice_or_refuses_wrongly() {
         ("crashes between the two ends of a move", tally.crashes_in_move),
         ("crashes in the middle of a change", tally.crashes_in_change),
         ("replays of a key", tally.replays),
+        ("payments", tally.payments),
+        ("late payments that had fresh units", tally.reacquired),
+        ("late payments that waited for units of another part", tally.reacquired_later),
+        ("late payments that are owed back", tally.too_late),
+        ("payment ids that were another order's", tally.payments_reused),
+        ("refunds", tally.refunds),
+        ("refunds that were paid back", tally.paid_back),
     ] {
         assert!(happened >= enough / 10, "only {happened} {what} in {count} interleavings");
     }

@@ -15,10 +15,12 @@ pub const HOME: ShardId = ShardId(5);
 pub const SKUS: [&str; 2] = ["a", "b"];
 pub const WINDOW_MS: u64 = 40;
 
-pub fn open(sales: Vec<Sale>) -> (Arc<Door>, Vec<Shard>) {
+pub fn open(sales: Sales) -> (Arc<Door>, Vec<Shard>) {
+    let payments = PaymentIndex::of(&sales);
+    let sales = sales.into_activities().next().expect("one activity");
     let door = Arc::new(Door::new(&sales[0]));
     let shards: Vec<Shard> =
-        sales.into_iter().map(|sale| Shard::new(sale, Arc::clone(&door), PaymentIndex::default())).collect();
+        sales.into_iter().map(|sale| Shard::new(sale, Arc::clone(&door), payments.clone())).collect();
     shards.iter().for_each(Shard::show_deadline);
     (door, shards)
 }
@@ -50,7 +52,7 @@ pub fn definition(shards: u16, stocks: [u32; 2]) -> Definition {
         shards,
         per_user_limit: Qty(3),
         payment_window_ms: WINDOW_MS,
-        on_late_payment: OnLatePayment::Refund,
+        on_late_payment: OnLatePayment::ReacquireOrRefund,
         shared_sku: false,
         skus: stocks.into_iter().enumerate().map(|(sku, stock)| sku_definition(sku, stock)).collect(),
     }

@@ -13,6 +13,13 @@ pub struct Tally {
     pub changes: u64,
     pub reductions: u64,
     pub too_low: u64,
+    pub payments: u64,
+    pub payments_reused: u64,
+    pub reacquired: u64,
+    pub reacquired_later: u64,
+    pub too_late: u64,
+    pub refunds: u64,
+    pub paid_back: u64,
     pub crashes: u64,
     pub crashes_in_move: u64,
     pub crashes_in_change: u64,
@@ -30,6 +37,13 @@ impl Tally {
         self.changes += run.changes;
         self.reductions += run.reductions;
         self.too_low += run.too_low;
+        self.payments += run.payments;
+        self.payments_reused += run.payments_reused;
+        self.reacquired += run.reacquired;
+        self.reacquired_later += run.reacquired_later;
+        self.too_late += run.too_late;
+        self.refunds += run.refunds;
+        self.paid_back += run.paid_back;
         self.crashes += run.crashes;
         self.crashes_in_move += run.crashes_in_move;
         self.crashes_in_change += run.crashes_in_change;

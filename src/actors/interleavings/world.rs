@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use super::payments::Paid;
 use super::random::Random;
 use super::stage::{HOME, SKUS, WINDOW_MS, definition, fold, open, redefine, sku_definition, sku_id};
 use super::tally::Tally;
@@ -45,6 +46,18 @@ pub enum What {
         to: u32,
         from: u32,
     },
+    Pay {
+        payment: u64,
+        order_id: OrderId,
+        sku: usize,
+        quantity: u32,
+        /// Since it arrived there was an instant at which it was too late, whatever was free.
+        may_be_late: bool,
+    },
+    Refund,
+    Done {
+        payment: u64,
+    },
     Other,
 }
 
@@ -72,6 +85,9 @@ pub struct World {
     pub kept: BTreeMap<OrderId, (u64, Vec<u32>)>,
     pub keys: BTreeMap<(u64, u8), OrderId>,
     pub cancelled: BTreeSet<OrderId>,
+    pub paid: Paid,
+    /// The payment ids that were ever used are below.
+    pub payments: u64,
     pub change_id: u64,
     pub churn: bool,
     pub tally: Tally,
@@ -97,11 +113,8 @@ impl World {
         };
         let entries = found(HOME, first, UnixMillis(1));
         let mut sales = Sales::default();
-        let shards = {
-            (1..).zip(&entries).for_each(|(seq, entry)| sales.take(Seq(seq), entry).expect("it is founded"));
-            sales.into_activities().next().expect("one activity")
-        };
-        let (door, shards) = open(shards);
+        (1..).zip(&entries).for_each(|(seq, entry)| sales.take(Seq(seq), entry).expect("it is founded"));
+        let (door, shards) = open(sales);
         let durable = entries.len();
         Self {
             random,
@@ -118,6 +131,8 @@ impl World {
             kept: BTreeMap::new(),
             keys: BTreeMap::new(),
             cancelled: BTreeSet::new(),
+            paid: Paid::new(),
+            payments: 0,
             change_id: 1,
             churn: false,
             tally: Tally::default(),
@@ -134,7 +149,7 @@ impl World {
 
     /// One step, chosen by chance.
     pub fn step(&mut self) {
-        match self.random.below(24) {
+        match self.random.below(27) {
             0..=4 => {
                 let (user, quantity) = (self.random.below(12), 1 + self.random.below(3));
                 let sku = self.random.place(SKUS.len());
@@ -153,6 +168,8 @@ impl World {
                 self.turn(part, |shard, turn| _ = shard.expire(turn));
             }
             11 if self.random.once_in(6) => self.crash(),
+            12..=13 => self.pay_one(),
+            14 => self.refund_one(),
             _ => _ = self.deliver(),
         }
         self.check();
@@ -232,7 +249,7 @@ impl World {
         self.ask(0, Question::Change(operation), what);
     }
 
-    fn ask(&mut self, part: u16, question: Question, what: What) {
+    pub fn ask(&mut self, part: u16, question: Question, what: What) {
         let (reply, receiver) = oneshot::channel();
         self.requests.push(Undelivered { part, question, reply });
         let fewest_free = self.free_now(&what);
@@ -317,7 +334,7 @@ impl World {
         assert_eq!(sales.iter().count(), usize::from(self.parts));
         self.durable = self.entries.len();
         self.compare_acknowledged(&sales);
-        let (door, shards) = open(sales.into_activities().next().expect("one activity"));
+        let (door, shards) = open(sales);
         (self.door, self.shards) = (door, shards);
         for part in 0..self.parts {
             self.turn(part, |shard, turn| while shard.expire(turn) {});

@@ -10,7 +10,7 @@ use crate::ids::{Seq, UnixMillis};
 #[derive(Default)]
 pub(super) struct Account {
     pub state: Suspense,
-    payments: PaymentBook,
+    pub payments: PaymentBook,
     last_at_ms: UnixMillis,
     /// Whether an event could not be true, so that later ones cannot be judged.
     faulty: bool,
@@ -68,6 +68,12 @@ impl Account {
     pub fn close(&self, report: &mut Report) -> Option<Sums> {
         if self.faulty {
             return None;
+        }
+        let (shown, known) = (self.state.payments_from(1).count(), self.payments.count());
+        if shown > 0 || known > 0 {
+            report.check(Id::M5, shown == known, || {
+                format!("the suspense account shows {shown} payments, and has {known}")
+            });
         }
         (1..=self.payments.count()).for_each(|number| self.compare(number, report));
         Some(self.payments.close("", 0, Suspense::SHARD, report))

@@ -448,6 +448,10 @@ impl Books {
         self.orders.len() as u64
     }
 
+    pub fn has_payments(&self) -> bool {
+        self.payments.count() > 0
+    }
+
     /// Whether money of its payments is owed back.
     pub fn owes(&self) -> bool {
         self.payments.owes()

@@ -6,8 +6,8 @@ use super::super::sale::Sale;
 use super::super::sales::Sales;
 use super::super::suspense::Suspense;
 use super::{
-    BLOCK_SHARDS, MAGIC, PIECE_BYTES_CLOSE, PIECE_ORDERS, PIECE_PAYMENTS, Piece, VERSION, kind, ledger, orders,
-    payments, shard,
+    BLOCK_SHARDS, MAGIC, PIECE_BYTES_CLOSE, PIECE_ORDERS, PIECE_PAYMENTS, Piece, VERSION, VERSION_OLDEST, kind, ledger,
+    orders, payments, shard,
 };
 use crate::ids::ShardId;
 
@@ -39,6 +39,9 @@ pub(super) struct Open {
     pub bytes: Vec<u8>,
     span: Option<(ShardId, ShardId)>,
     orders: u32,
+    /// The oldest version that has all that is in it. So a state without payments has the bytes that an older program
+    /// gave it, and the checkpoints of that program keep their hashes (J6).
+    version: u8,
 }
 
 impl<E, F: FnMut(Piece<'_>) -> Result<(), E>> Encoder<F> {
@@ -105,7 +108,7 @@ impl<E, F: FnMut(Piece<'_>) -> Result<(), E>> Encoder<F> {
 
 impl Open {
     fn new() -> Self {
-        Self { bytes: Vec::new(), span: None, orders: 0 }
+        Self { bytes: Vec::new(), span: None, orders: 0, version: VERSION_OLDEST }
     }
 
     /// Adds a row about one shard.
@@ -121,7 +124,10 @@ impl Open {
     pub fn any_row(&mut self, of: u8, put: impl FnOnce(&mut Vec<u8>)) {
         if self.bytes.is_empty() {
             self.bytes.extend_from_slice(&MAGIC);
-            self.bytes.push(VERSION);
+            self.bytes.push(self.version);
+        }
+        if matches!(of, kind::PAYMENTS | kind::LEFT_PAYMENTS) {
+            self.version = VERSION;
         }
         self.bytes.push(of);
         let place = self.bytes.len();
@@ -135,6 +141,10 @@ impl Open {
     fn orders(&mut self, sale: &Sale, done: u32, upto: u32) -> u32 {
         let mut last = done;
         self.row(kind::ORDERS, sale.shard(), |out| last = orders::put(sale, done, upto, out));
+        // Some of them may be paid or refunded, which version 1 has no word for.
+        if sale.payments.count() > 0 {
+            self.version = VERSION;
+        }
         self.orders += last - done;
         last
     }
@@ -167,6 +177,7 @@ impl Open {
             return Ok(());
         }
         let (first, last) = self.span.take().unwrap_or((ShardId(0), ShardId(u32::MAX)));
+        self.bytes[MAGIC.len()] = std::mem::replace(&mut self.version, VERSION_OLDEST);
         let handed = each(Piece { bytes: &self.bytes, first, last, orders: self.orders });
         self.bytes.clear();
         self.orders = 0;

@@ -35,9 +35,9 @@ pub use encode::{Encoder, encode};
 use super::sales::Sales;
 use crate::ids::ShardId;
 
-/// The version that this program writes. It reads those before it too: [`VERSION_OLDEST`].
+/// The version of a piece with payments. What has none is written as before: [`VERSION_OLDEST`].
 pub const VERSION: u8 = 2;
-/// The oldest version that it reads: 1 has no payments.
+/// The oldest version that is read: 1 has no payments.
 pub const VERSION_OLDEST: u8 = 1;
 /// No piece is larger. One is closed after the row that takes it past 1 MiB, and the largest row is one of orders, which
 /// ends after the order that takes it past 2 MiB.
