@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::domain::audit::Auditor;
 use crate::domain::order::Step;
-use crate::domain::payment::{PaymentState, PaymentStep};
+use crate::domain::payment::{PaymentState, PaymentStep, Why};
 use crate::domain::suspense::Suspense;
 use crate::domain::{OrderState, OrderView, PaymentView};
 use crate::ids::OrderId;
@@ -193,13 +193,15 @@ fn has_fresh_units(order: &OrderView) -> bool {
     order.payments.iter().any(|payment| payment.reacquired)
 }
 
-/// Whether a payment stands where it was said to stand, or later by its table of transitions.
+/// Whether a payment stands where it was said to stand, or later by its table of transitions. What was applied can only
+/// be owed back because its order was refunded.
 fn stands(payment: &PaymentView, told: &str) -> Result<bool, String> {
     fn leads(from: PaymentState, to: PaymentState) -> bool {
         from == to || PaymentStep::ALL.into_iter().any(|step| from.after(step).is_some_and(|next| leads(next, to)))
     }
     let told = PaymentState::from_word(told).ok_or_else(|| format!("{told:?} is no state of a payment"))?;
-    Ok(leads(told, payment.state))
+    let undone = told == PaymentState::Applied && payment.state != told;
+    Ok(leads(told, payment.state) && (!undone || payment.why == Some(Why::OrderRefunded)))
 }
 
 fn order_state(word: &str) -> Result<OrderState, String> {
