@@ -211,7 +211,7 @@ fn play_paying(mut maria: Maria, seed: u64) -> Tally {
     let sale = Sale { stock: 80, payment_window_s: 2, shards, ..Sale::default() };
     let stage = Stage::shipping_to(&url, sale, paying::SECTION);
     let mut server = Some(Server::start(&stage));
-    let script = paying::Script { seed, sale, shoppers: 600, rate: 100.0, kills: 0 };
+    let script = paying::Script { seed, sale, shoppers: 450, rate: 150.0, kills: 0 };
     let crowd = Crowd::send(paying::plan(&script, &stage));
     let mut tally = Tally::default();
     while !crowd.is_over() {
