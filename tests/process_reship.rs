@@ -17,8 +17,16 @@ use mysql_rows::History;
 use server::{Sale, Server, Stage, until};
 use tokio::runtime::{Builder, Runtime};
 
-const TABLES: [&str; 7] =
-    ["ship_cursor", "activities", "activity_shards", "sku_stock", "orders", "order_slots", "operator_actions"];
+const TABLES: [&str; 8] = [
+    "ship_cursor",
+    "activities",
+    "activity_shards",
+    "sku_stock",
+    "orders",
+    "order_slots",
+    "payments",
+    "operator_actions",
+];
 
 /// A stage with a journal of 300 steps and a MariaDB that has it all.
 struct Shop {
@@ -129,7 +137,9 @@ fn reship_shows_then_empties_then_everything_is_shipped_again() {
     let before = shop.rows();
     let id = identity(&shop.journal()).expect("it is sound").expect("it is not empty").to_string();
     let shown = format!("{} in orders", before[4]);
-    shop.ends(&["reship"], 1, &["of this journal", &id[..16], &shown, "nothing was changed", "--yes"]);
+    let payments = format!("{} in payments", before[6]);
+    assert_ne!(before[6], "0", "there are payments");
+    shop.ends(&["reship"], 1, &["of this journal", &id[..16], &shown, &payments, "nothing was changed", "--yes"]);
     shop.maria.execute("UPDATE shop.ship_cursor SET seq = seq + 5");
     shop.ends(&["reship"], 1, &["the last 5 events are in MySQL only, and will be lost"]);
     shop.maria.execute("UPDATE shop.ship_cursor SET seq = seq - 5, journal_id = REPEAT('ab', 32)");
@@ -169,7 +179,7 @@ fn a_reship_that_was_cut_keeps_servers_out_until_it_has_run_to_its_end() {
     let Some(shop) = Shop::open() else { return };
     let whole = shop.rows();
     // The rows go in the order of the statements; cut before, between and after them.
-    let steps = ["order_slots", "orders", "operator_actions", "sku_stock", "activity_shards", "activities"];
+    let steps = ["order_slots", "orders", "payments", "operator_actions", "sku_stock", "activity_shards", "activities"];
     for cut in 0..=steps.len() {
         shop.maria.execute("UPDATE shop.ship_cursor SET journal_id = 'being emptied by doorbuster reship'");
         for gone in &steps[..cut] {

@@ -52,6 +52,17 @@ impl Model {
         self.orders.iter().filter(live).map(|other| other.slots.len()).sum()
     }
 
+    /// The holds of an order's user that have run out and are not released: its own first, then the newest first.
+    fn lapsed_of(&self, now: u64, order: u32) -> Vec<u32> {
+        let user = self.orders[order as usize - 1].user;
+        let has_lapsed =
+            |other: &ModelOrder| other.user == user && other.state == OrderState::Held && other.expires_at <= now;
+        let mut numbers: Vec<u32> =
+            (1..).zip(&self.orders).filter(|(_, other)| has_lapsed(other)).map(|(n, _)| n).collect();
+        numbers.sort_by_key(|number| (*number != order, std::cmp::Reverse(*number)));
+        numbers
+    }
+
     pub fn expect_pay(&self, now: u64, pay: &PayOrder) -> Expected {
         if let Some((number, known)) = (1..).zip(&self.payments).find(|(_, known)| known.id == pay.payment_id) {
             let same = (known.order, known.amount) == (pay.order, pay.amount_cents.0) && known.currency == pay.currency;
@@ -75,10 +86,13 @@ impl Model {
             OrderState::Refunded => return does(false, Does::Due(Why::AlreadyRefunded)),
             OrderState::Held | OrderState::Expired => {}
         }
-        // As if the hold had ended a moment before: then it is not live, and its units are free.
+        // As if all of the user's holds that have run out had ended a moment before, and the units of this one were free.
         let quantity = order.slots.len();
         let own = if lapsed { quantity } else { 0 };
-        let units = self.live_units(order) - own + quantity;
+        let ended = self.lapsed_of(now, pay.order);
+        let theirs: usize = ended.iter().map(|number| self.orders[*number as usize - 1].slots.len()).sum();
+        let units = self.live_units(order) - theirs + quantity;
+        let lapsed = !ended.is_empty();
         let may = matches!(self.phase(now), Phase::Running | Phase::Paused)
             && self.definition.on_late_payment == OnLatePayment::ReacquireOrRefund
             && self.definition.sku(&order.sku).is_some()
@@ -126,9 +140,8 @@ impl Model {
         let place = pay.order as usize - 1;
         let event = match event {
             Event::HoldsExpired(expired) => {
-                assert_eq!(expired.orders, [pay.order]);
-                assert!(self.orders[place].state == OrderState::Held && self.orders[place].expires_at <= now);
-                self.orders[place].state = OrderState::Expired;
+                assert_eq!(expired.orders, self.lapsed_of(now, pay.order));
+                expired.orders.iter().for_each(|number| self.orders[*number as usize - 1].state = OrderState::Expired);
                 self.lapsed = true;
                 return;
             }

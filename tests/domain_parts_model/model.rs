@@ -158,6 +158,17 @@ impl Model {
         self.relocate(sku, &slots, Place::Held { part, order: number }, Place::Free { part });
     }
 
+    /// The holds of an order's user that have run out and are not released: its own first, then the newest first.
+    pub fn lapsed_of(&self, part: usize, now: u64, order: u32) -> Vec<u32> {
+        let user = self.orders[part][order as usize - 1].user;
+        let orders = (1..).zip(&self.orders[part]);
+        let lapsed = orders
+            .filter(|(_, other)| other.user == user && other.state == OrderState::Held && other.expires_at <= now);
+        let mut numbers: Vec<u32> = lapsed.map(|(number, _)| number).collect();
+        numbers.sort_by_key(|number| (*number != order, std::cmp::Reverse(*number)));
+        numbers
+    }
+
     /// What a payment of the right amount does to an order, or that it may wait for units.
     pub fn outcome(&self, part: usize, now: u64, order: &ModelOrder, may_wait: bool) -> Result<Does, Refusal> {
         let lapsed = order.state == OrderState::Held && now >= order.expires_at;
@@ -173,7 +184,13 @@ impl Model {
         let open =
             matches!(Phase::at(ms(now), &known.definition, known.paused, known.closed), Phase::Running | Phase::Paused);
         let own = if lapsed { order.slots.len() } else { 0 };
-        let within = self.units_of(order.user) - own + order.slots.len() <= known.definition.per_user_limit.0 as usize;
+        // What else of the user has run out does not count.
+        let ended = self.orders[part]
+            .iter()
+            .filter(|other| other.user == order.user && other.state == OrderState::Held && other.expires_at <= now);
+        let theirs: usize = ended.map(|other| other.slots.len()).sum();
+        let within =
+            self.units_of(order.user) - theirs + order.slots.len() <= known.definition.per_user_limit.0 as usize;
         let there = self.free(part, order.sku).len() + own >= order.slots.len();
         match open && listed && within {
             true if there => Ok(Does::Reacquired),

@@ -61,8 +61,8 @@ impl World {
         let event = match events.as_slice() {
             [Event::PaymentReceived(event)] => event,
             [Event::HoldsExpired(HoldsExpired { orders }), Event::PaymentReceived(event)] => {
-                assert_eq!(*orders, [number]);
-                self.model.released(part, number, OrderState::Expired);
+                assert_eq!(*orders, self.model.lapsed_of(part, self.now, number));
+                orders.iter().for_each(|order| self.model.released(part, *order, OrderState::Expired));
                 event
             }
             other => panic!("a payment was expected: {other:?}"),

@@ -2,6 +2,8 @@
 //! value: what the tests of shipped rows ship.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+mod payments;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -10,7 +12,7 @@ use doorbuster::domain::definition::SkuDefinition;
 use doorbuster::domain::event::{ActivityDefined, Author, Change, Event, OrderPlaced, Switch};
 use doorbuster::domain::part::Spread;
 use doorbuster::domain::slots::Slots;
-use doorbuster::domain::{Command, Definition, Entry, OrderState, Part, Sale};
+use doorbuster::domain::{Command, Definition, Entry, OrderState, Part, Sale, Suspense};
 use doorbuster::ids::{ActivityId, Cents, KeyDigest, Qty, ShardId, SkuIndex, UserId};
 
 use crate::domain::{
@@ -26,6 +28,9 @@ pub struct History {
     sales: BTreeMap<ShardId, Sale>,
     /// Each activity's shards, its home first.
     activities: Vec<Vec<ShardId>>,
+    suspense: Suspense,
+    /// Payments that were ever made.
+    payments: u64,
     change_id: u64,
     now: u64,
     dice: Dice,
@@ -35,7 +40,8 @@ impl History {
     /// Some `steps` commands long, as the seed decides.
     pub fn of(seed: u64, steps: u32) -> Self {
         let (entries, sales, activities) = (Vec::new(), BTreeMap::new(), Vec::new());
-        let mut history = Self { entries, sales, activities, change_id: 0, now: 990, dice: Dice::new(seed) };
+        let (suspense, dice) = (Suspense::default(), Dice::new(seed));
+        let mut history = Self { entries, sales, activities, suspense, payments: 0, change_id: 0, now: 990, dice };
         let narrow = |d: &mut Definition| {
             d.title = "Tür \"1\" \\ 📱 ' –".to_owned();
             d.skus.push(sku("gone", 2));
@@ -48,7 +54,9 @@ impl History {
                 vec![sku("a-1", 40), sku("Z.9_-", 0), SkuDefinition { price_cents: Cents(1 << 39), ..sku("a", 9) }];
         };
         history.define(ActivityId(1), ShardId(8), &with(wide), true);
-        let short = with(|d| (d.ends_at_ms, d.shards, d.payment_window_ms) = (ms(2_000), 2, 20));
+        let short = with(|d| {
+            (d.ends_at_ms, d.shards, d.payment_window_ms, d.per_user_limit) = (ms(3_000), 2, 20, Qty(5));
+        });
         history.define(ActivityId(1 << 52), ShardId(20), &short, false);
         (0..steps).for_each(|_| history.step());
         history.leave();
@@ -110,10 +118,11 @@ impl History {
         let sku = usize::try_from(self.dice.below(5)).expect("one of five");
         let units = i64::try_from(self.dice.below(3)).expect("few") + 1;
         let keyed = self.dice.one_in(3);
-        match self.dice.below(20) {
+        match self.dice.below(34) {
+            22.. => self.pay_or_refund(shards[part]),
             0..8 => self.place(&shards, SKUS[sku], units, keyed),
             8..10 => self.cancel(shards[part]),
-            10 => {
+            10 | 20..22 => {
                 self.run(shards[part], Command::ExpireHolds);
             }
             11..13 => {
@@ -196,6 +205,12 @@ impl History {
 
     /// The short activity leaves; the wide one is paused; the first loses a SKU that nobody bought, and is closed.
     fn leave(&mut self) {
+        // Some holds are there at the end.
+        let wide = self.activities[1].clone();
+        let mut resume = switch(Switch::Resumed);
+        resume.request = self.asked(false);
+        self.change(&wide, Command::SwitchSale(resume));
+        (0..20).for_each(|place| self.place(&wide, SKUS[place % 5], 1, false));
         self.now = self.now.max(END) + 1_000;
         let short = self.activities[2].clone();
         while short.iter().any(|shard| self.sales[shard].next_deadline().is_some()) {
@@ -203,8 +218,14 @@ impl History {
                 self.run(*shard, Command::ExpireHolds);
             }
         }
+        short.iter().for_each(|shard| self.pay_all_back(*shard));
         let orders = short.iter().map(|shard| u64::from(self.sales[shard].orders_placed())).sum();
         assert!(self.run(short[0], Command::Retire { orders }), "it is over");
+        // Money that comes for an order that has left is in suspense.
+        let left = short.iter().find_map(|shard| self.sales[shard].orders_from(1).next());
+        if let Some(left) = left {
+            self.suspend(&left.order_id.to_string());
+        }
         let mut pause = switch(Switch::Paused);
         pause.request = self.asked(false);
         let wide = self.activities[1].clone();

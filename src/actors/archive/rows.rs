@@ -11,11 +11,11 @@ use super::Lies;
 use crate::actors::ask::{Answer, Page, Question, Reason, Refused, SaleView, ShardView};
 use crate::domain::command::PlaceOrder;
 use crate::domain::sale::SkuCount;
-use crate::domain::{OrderState, OrderView, Phase, Refusal};
+use crate::domain::{OrderState, OrderView, PaymentView, Phase, Refusal};
 use crate::ids::{OrderId, Qty, ShardId, UnixMillis};
 use crate::persist::RecordHash;
-use crate::persist::mysql::read_back::Wanted;
-use crate::persist::mysql::rows::{OrderRow, SkuRow};
+use crate::persist::mysql::read_back::{Found, Wanted};
+use crate::persist::mysql::rows::{PaymentRow, SkuRow};
 use crate::persist::mysql::{Error, ReadBack, Target};
 
 /// How long MySQL is not asked again that could not be reached.
@@ -85,19 +85,20 @@ async fn answer(
     question: Question,
     at_ms: UnixMillis,
 ) -> Result<Result<Answer, Refusal>, Error> {
-    let all = Wanted { shard, user: None, state: None, key: None, beyond: None, newest_first: true, limit: usize::MAX };
+    let (state, key, beyond) = (None, None, None);
+    let all = Wanted { shard, user: None, state, live: false, key, beyond, newest_first: true, limit: usize::MAX };
     Ok(match question {
         Question::Order { number, user } => {
             let order = rows.order(OrderId::new(shard, number)).await?;
-            let order = order.filter(|order| user.is_none_or(|user| order.user == user));
+            let order = order.filter(|order| user.is_none_or(|user| order.row.user == user));
             order.map(|order| found(order, false)).ok_or(Refusal::OrderNotFound)
         }
         Question::Cancel(cancel) => {
             let order = rows.order(OrderId::new(shard, cancel.order)).await?;
-            match order.filter(|order| order.user == cancel.user) {
+            match order.filter(|order| order.row.user == cancel.user) {
                 None => Err(Refusal::OrderNotFound),
-                Some(order) if order.state == OrderState::Cancelled => Ok(found(order, false)),
-                Some(order) => Err(Refusal::OrderNotCancellable { state: order.state }),
+                Some(order) if order.row.state == OrderState::Cancelled => Ok(found(order, false)),
+                Some(order) => Err(Refusal::OrderNotCancellable { state: order.row.state }),
             }
         }
         Question::Place(command) => {
@@ -112,11 +113,11 @@ async fn answer(
             Ok(Answer::Orders(orders, next))
         }
         Question::Live { user, sku } => {
-            // Nothing is held any more, and nothing else is live.
+            // Nothing is held any more, and what was paid stays.
             let left = rows.activity(lies.activity_id).await?;
             let listed = left.is_some_and(|left| left.definition.sku(&sku).is_some());
-            let held = Wanted { user: Some(user), state: Some(OrderState::Held), ..all };
-            let live = rows.orders(held).await?.into_iter().find(|order| order.sku_id == sku);
+            let live = Wanted { user: Some(user), live: true, ..all };
+            let live = rows.orders(live).await?.into_iter().find(|order| order.row.sku_id == sku);
             if listed { Ok(Answer::Live(live.map(view))) } else { Err(Refusal::SkuNotFound) }
         }
         Question::Orders(page) => Ok(one_page(rows, shard, &page).await?),
@@ -135,18 +136,19 @@ async fn answer(
 }
 
 /// The order that an earlier request with the same key placed; the sale is over for every other.
-fn replay(orders: Vec<OrderRow>, command: &PlaceOrder) -> Result<Answer, Refusal> {
+fn replay(orders: Vec<Found>, command: &PlaceOrder) -> Result<Answer, Refusal> {
     let order = orders.into_iter().next().ok_or(Refusal::Ended)?;
-    let same = order.sku_id == command.sku
-        && i64::from(order.quantity) == command.quantity
-        && order.reference == command.reference;
+    let row = &order.row;
+    let same =
+        row.sku_id == command.sku && i64::from(row.quantity) == command.quantity && row.reference == command.reference;
     if same { Ok(found(order, true)) } else { Err(Refusal::KeyReused) }
 }
 
 async fn one_page(rows: &mut ReadBack, shard: ShardId, page: &Page) -> Result<Answer, Error> {
     let beyond = page.after.filter(|after| after.shard() == Some(shard)).and_then(OrderId::sequence);
     let limit = page.limit.saturating_add(1);
-    let wanted = Wanted { shard, user: page.user, state: page.state, key: None, beyond, newest_first: false, limit };
+    let (user, state, live, key) = (page.user, page.state, false, None);
+    let wanted = Wanted { shard, user, state, live, key, beyond, newest_first: false, limit };
     let (orders, more) = cut(rows.orders(wanted).await?, page.limit);
     let next = orders.last().filter(|_| more).map(|order| order.order_id);
     Ok(Answer::Page(orders, next))
@@ -190,17 +192,18 @@ fn count(row: &SkuRow) -> SkuCount {
 }
 
 /// At most `limit` of them, and whether there were more.
-fn cut(mut orders: Vec<OrderRow>, limit: usize) -> (Vec<OrderView>, bool) {
+fn cut(mut orders: Vec<Found>, limit: usize) -> (Vec<OrderView>, bool) {
     let more = orders.len() > limit;
     orders.truncate(limit);
     (orders.into_iter().map(view).collect(), more)
 }
 
-fn found(order: OrderRow, replayed: bool) -> Answer {
+fn found(order: Found, replayed: bool) -> Answer {
     Answer::Order { order: view(order), replayed }
 }
 
-fn view(order: OrderRow) -> OrderView {
+fn view(found: Found) -> OrderView {
+    let Found { row: order, payments } = found;
     OrderView {
         order_id: order.order_id,
         activity_id: order.activity_id,
@@ -213,6 +216,23 @@ fn view(order: OrderRow) -> OrderView {
         held_at_ms: order.held_at_ms,
         expires_at_ms: order.expires_at_ms,
         reference: order.reference,
-        payments: Vec::new(),
+        payments: payments.into_iter().map(payment_view).collect(),
+    }
+}
+
+fn payment_view(row: PaymentRow) -> PaymentView {
+    PaymentView {
+        number: row.number,
+        payment_id: row.payment_id,
+        named: row.named,
+        order_id: row.order_id,
+        amount_cents: row.amount_cents,
+        currency: row.currency,
+        state: row.state,
+        why: row.why,
+        reacquired: row.reacquired,
+        received_at_ms: row.received_at_ms,
+        due_at_ms: row.due_at_ms,
+        done_at_ms: row.done_at_ms,
     }
 }

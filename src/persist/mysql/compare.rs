@@ -12,7 +12,9 @@ use super::connect::{Target, in_time};
 use super::cursor::{self, Cursor};
 use super::error::Error;
 use super::expected::Expected;
-use super::tables::{ACTIVITIES, ACTIVITY_SHARDS, Cell, OPERATOR_ACTIONS, ORDER_SLOTS, ORDERS, SKU_STOCK, Table};
+use super::tables::{
+    ACTIVITIES, ACTIVITY_SHARDS, Cell, OPERATOR_ACTIONS, ORDER_SLOTS, ORDERS, PAYMENTS, SKU_STOCK, Table,
+};
 
 /// How long the next row may take.
 const ROW_WAIT: Duration = Duration::from_secs(60);
@@ -78,6 +80,7 @@ impl Snapshot {
             table(connection, &SKU_STOCK, expected.sku_stock()).await?,
             table(connection, &ORDERS, expected.orders()).await?,
             table(connection, &ORDER_SLOTS, expected.order_slots()).await?,
+            table(connection, &PAYMENTS, expected.payments()).await?,
             table(connection, &OPERATOR_ACTIONS, expected.operator_actions()).await?,
         ])
     }

@@ -21,7 +21,8 @@ const UNKNOWN_DATABASE: u16 = 1049;
 const MIGRATING: &str = "bringing the tables up to date";
 
 /// The migrations, in order. What has been released is never changed: add to it.
-const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "orders", include_str!("schema.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 2] =
+    [(1, "orders", include_str!("schema.sql")), (2, "payments", include_str!("payments.sql"))];
 
 /// What every connection asks for. Rows that do not fit are errors and never cut; a lock is waited for less long than an
 /// answer; what others commit between two statements may be seen, as nothing here reads twice. A connection that the
@@ -167,24 +168,26 @@ impl Target {
             if locked != Some(1) {
                 return Err(Error::Migrating);
             }
+            let ours = MIGRATIONS.map(|(version, ..)| version.to_string()).join(", ");
             if misses_tables(&mut connection).await? {
-                let forget =
-                    sqlx::query("DELETE FROM _sqlx_migrations WHERE version = 1").execute(&mut connection).await;
+                let forget = format!("DELETE FROM _sqlx_migrations WHERE version IN ({ours})");
+                let forget = sqlx::query(AssertSqlSafe(forget)).execute(&mut connection).await;
                 // A database without any table has not this one either.
                 drop(forget);
             }
             let migrated = match migrator.run(&mut connection).await {
                 // Statements that define tables commit by themselves, so a crash may have cut a migration in the middle.
                 // Each of ours may be run again.
-                Err(MigrateError::Dirty(version)) => {
-                    let forget = sqlx::query("DELETE FROM _sqlx_migrations WHERE version = ? AND success = FALSE");
-                    forget.bind(version).execute(&mut connection).await.map_err(Error::sql(MIGRATING))?;
+                Err(MigrateError::Dirty(version)) if MIGRATIONS.iter().any(|(ours, ..)| *ours == version) => {
+                    let forget = format!("DELETE FROM _sqlx_migrations WHERE version IN ({ours}) AND success = FALSE");
+                    let forget = sqlx::query(AssertSqlSafe(forget)).execute(&mut connection).await;
+                    forget.map_err(Error::sql(MIGRATING))?;
                     migrator.run(&mut connection).await
                 }
                 migrated => migrated,
             };
             match migrated {
-                Err(MigrateError::VersionMissing(_)) => Err(Error::Newer),
+                Err(MigrateError::VersionMissing(_) | MigrateError::Dirty(_)) => Err(Error::Newer),
                 migrated => migrated.map_err(Error::Migration),
             }
         })
@@ -207,12 +210,12 @@ async fn misses_tables(connection: &mut MySqlConnection) -> Result<bool, Error> 
     let there: i64 = query_scalar(
         "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name IN \
          ('ship_cursor', 'activities', 'activity_shards', 'sku_stock', 'orders', 'order_slots', 'operator_actions', \
-         'catalog_activity')",
+         'payments', 'catalog_activity')",
     )
     .fetch_one(connection)
     .await
     .map_err(Error::sql(MIGRATING))?;
-    Ok(there < 8)
+    Ok(there < 9)
 }
 
 /// Waits for the server, and not for ever: a connection that neither answers nor breaks is given up.

@@ -13,6 +13,7 @@
 //! became of a transaction that nobody answered is read from the cursor.
 
 pub mod catalog;
+mod changes;
 mod compare;
 mod connect;
 pub mod cursor;

@@ -12,17 +12,17 @@ use sqlx::{AssertSqlSafe, Row, query};
 use super::connect::{Target, in_time};
 use super::cursor;
 use super::error::Error;
-use super::rows::{OrderRow, ShardRow, SkuRow};
+use super::rows::{OrderRow, PaymentRow, ShardRow, SkuRow};
 use super::session::{self, unreadable};
-use crate::domain::{Definition, OrderState};
+use crate::domain::{Definition, OrderState, Suspense};
 use crate::ids::{ActivityId, Cents, KeyDigest, OrderId, Seq, ShardId, UnixMillis, UserId};
 use crate::persist::{RecordHash, Tail};
 
 /// How long one question may take.
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
 const DOING: &str = "reading orders back";
-/// Orders whose slots one statement reads.
-const SLOTS_OF_ORDERS: usize = 500;
+/// Orders whose slots, and whose payments, one statement reads.
+const STATEMENT_ORDERS: usize = 500;
 const COLUMNS: &str = "order_id, activity_id, sku_id, user_id, quantity, amount_cents, currency, state, ref, \
                        idempotency_digest, held_at_ms, expires_at_ms, ended_at_ms, placed_seq, seq";
 
@@ -35,6 +35,8 @@ pub struct Wanted {
     pub user: Option<UserId>,
     /// Only in this state.
     pub state: Option<OrderState>,
+    /// Only those whose units count against their user's limit.
+    pub live: bool,
     /// Only those that were placed by a request with this key.
     pub key: Option<KeyDigest>,
     /// Only those after this number, or with `newest_first` those before it.
@@ -43,6 +45,16 @@ pub struct Wanted {
     pub newest_first: bool,
     /// At most so many.
     pub limit: usize,
+}
+
+/// An order that was found.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Its row, with its slots.
+    pub row: OrderRow,
+    /// The payments that name it, oldest first. Not those that came when it had left memory: they are the suspense
+    /// account's.
+    pub payments: Vec<PaymentRow>,
 }
 
 /// An activity as it was at its end.
@@ -87,7 +99,7 @@ impl ReadBack {
     ///
     /// # Errors
     /// Where MySQL cannot tell.
-    pub async fn order(&mut self, order_id: OrderId) -> Result<Option<OrderRow>, Error> {
+    pub async fn order(&mut self, order_id: OrderId) -> Result<Option<Found>, Error> {
         self.ask(async |connection| {
             let sql = format!("SELECT {COLUMNS} FROM orders WHERE order_id = ?");
             let rows = read(connection, query(AssertSqlSafe(sql)).bind(order_id.0)).await?;
@@ -100,7 +112,7 @@ impl ReadBack {
     ///
     /// # Errors
     /// Where MySQL cannot tell.
-    pub async fn orders(&mut self, wanted: Wanted) -> Result<Vec<OrderRow>, Error> {
+    pub async fn orders(&mut self, wanted: Wanted) -> Result<Vec<Found>, Error> {
         // A shard's orders are a range of the ids; a user's are few and have an index of their own.
         let (first, last) = (OrderId::new(wanted.shard, 0).0, OrderId::new(wanted.shard, u32::MAX).0);
         let beyond = wanted.beyond.map(|number| OrderId::new(wanted.shard, number).0);
@@ -115,6 +127,11 @@ impl ReadBack {
         }
         if wanted.state.is_some() {
             sql.push_str(" AND state = ?");
+        }
+        if wanted.live {
+            let live = OrderState::ALL.into_iter().filter(|state| state.is_live());
+            let live: Vec<String> = live.map(|state| format!("'{}'", state.as_str())).collect();
+            sql.push_str(&format!(" AND state IN ({})", live.join(", ")));
         }
         if wanted.key.is_some() {
             sql.push_str(" AND idempotency_digest = ?");
@@ -150,7 +167,7 @@ impl ReadBack {
             let version = row.try_get("version").map_err(unreadable("activities"))?;
             let paused = row.try_get::<u8, _>("paused").map_err(unreadable("activities"))? != 0;
             let defined = query(
-                "SELECT definition FROM operator_actions WHERE activity_id = ? AND definition IS NOT NULL \
+                "SELECT definition FROM operator_actions WHERE activity_id = ? AND action IN ('define', 'redefine') \
                  ORDER BY seq DESC LIMIT 1",
             );
             let row = defined.bind(activity_id.0).fetch_one(&mut *connection).await.map_err(Error::sql(DOING))?;
@@ -185,24 +202,41 @@ impl ReadBack {
     }
 }
 
-/// Reads orders with their slots.
-async fn read(
-    connection: &mut MySqlConnection,
-    asked: Query<'_, MySql, MySqlArguments>,
-) -> Result<Vec<OrderRow>, Error> {
+/// Reads orders with their slots and payments.
+async fn read(connection: &mut MySqlConnection, asked: Query<'_, MySql, MySqlArguments>) -> Result<Vec<Found>, Error> {
     let rows = asked.fetch_all(&mut *connection).await.map_err(Error::sql(DOING))?;
-    let mut orders: Vec<OrderRow> = rows.iter().map(decode).collect::<Result<_, _>>().map_err(unreadable("orders"))?;
-    for chunk in orders.chunks_mut(SLOTS_OF_ORDERS) {
-        let marks = vec!["?"; chunk.len()].join(",");
-        let sql = format!("SELECT order_id, slot FROM order_slots WHERE order_id IN ({marks}) ORDER BY order_id, slot");
-        let slots = chunk.iter().fold(query(AssertSqlSafe(sql)), |query, order| query.bind(order.order_id.0));
-        let mut slots_of: HashMap<u64, Vec<u32>> = HashMap::new();
-        for row in slots.fetch_all(&mut *connection).await.map_err(Error::sql(DOING))? {
-            let slot =
-                (|| Ok((row.try_get("order_id")?, row.try_get("slot")?)))().map_err(unreadable("order_slots"))?;
-            slots_of.entry(slot.0).or_default().push(slot.1);
+    let orders = rows.iter().map(|row| Ok(Found { row: decode(row)?, payments: Vec::new() }));
+    let mut orders: Vec<Found> = orders.collect::<Result<_, _>>().map_err(unreadable("orders"))?;
+    for chunk in orders.chunks_mut(STATEMENT_ORDERS) {
+        let mut places: HashMap<OrderId, usize> = HashMap::new();
+        for (place, order) in chunk.iter().enumerate() {
+            places.insert(order.row.order_id, place);
         }
-        chunk.iter_mut().for_each(|order| order.slots = slots_of.remove(&order.order_id.0).unwrap_or_default());
+        let marks = vec!["?"; chunk.len()].join(",");
+        let of_chunk =
+            |sql: String| chunk.iter().fold(query(AssertSqlSafe(sql)), |query, order| query.bind(order.row.order_id.0));
+        let slots = of_chunk(format!(
+            "SELECT order_id, slot, live FROM order_slots WHERE order_id IN ({marks}) ORDER BY order_id, slot"
+        ));
+        let payments = of_chunk(format!(
+            "SELECT {} FROM payments WHERE order_id IN ({marks}) ORDER BY owner_shard, number",
+            session::PAYMENT_COLUMNS
+        ));
+        for row in slots.fetch_all(&mut *connection).await.map_err(Error::sql(DOING))? {
+            let slot: (u64, u32, Option<u8>) =
+                (|| Ok((row.try_get("order_id")?, row.try_get("slot")?, row.try_get("live")?)))()
+                    .map_err(unreadable("order_slots"))?;
+            let order = &mut chunk[places[&OrderId(slot.0)]].row;
+            order.slots.push(slot.1);
+            order.live = slot.2.is_some();
+        }
+        for row in payments.fetch_all(&mut *connection).await.map_err(Error::sql(DOING))? {
+            let payment = session::payment(&row).map_err(unreadable("payments"))?;
+            let place = payment.order_id.and_then(|order_id| places.get(&order_id));
+            if let Some(place) = place.filter(|_| payment.owner != Suspense::SHARD) {
+                chunk[*place].payments.push(payment);
+            }
+        }
     }
     Ok(orders)
 }
@@ -228,6 +262,7 @@ fn decode(row: &MySqlRow) -> Result<OrderRow, sqlx::Error> {
         ended_at_ms: row.try_get::<Option<u64>, _>("ended_at_ms")?.map(UnixMillis),
         placed_seq: Seq(row.try_get("placed_seq")?),
         seq: Seq(row.try_get("seq")?),
+        live: false,
         slots: Vec::new(),
     })
 }

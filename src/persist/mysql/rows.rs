@@ -1,8 +1,8 @@
 //! The rows of the tables that other systems read, as values: what the shipper writes, and what is read back.
 
-use crate::domain::Definition;
-use crate::domain::OrderState;
 use crate::domain::event::Author;
+use crate::domain::payment::Why;
+use crate::domain::{Definition, OrderState, PaymentState};
 use crate::ids::{ActivityId, Cents, KeyDigest, OrderId, Seq, ShardId, SkuId, SkuIndex, UnixMillis, UserId};
 
 /// A row of `orders`, with its slots: rows of `order_slots`.
@@ -32,14 +32,57 @@ pub struct OrderRow {
     pub held_at_ms: UnixMillis,
     /// When the hold runs out, or ran out.
     pub expires_at_ms: UnixMillis,
-    /// When it was cancelled or found to have expired.
+    /// When it took the state that it has; `None` while it is held.
     pub ended_at_ms: Option<UnixMillis>,
     /// The event that placed it.
     pub placed_seq: Seq,
     /// The event that changed it last.
     pub seq: Seq,
+    /// Whether its units are its own: it is held, or paid, or was refunded without that they went back on sale.
+    pub live: bool,
     /// Which units it has, or had.
     pub slots: Vec<u32>,
+}
+
+/// A row of `payments`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PaymentRow {
+    /// Its id, the payment provider's.
+    pub payment_id: Box<str>,
+    /// Whose it is: a shard's, or the suspense account's.
+    pub owner: ShardId,
+    /// Its number there.
+    pub number: u32,
+    /// The order that it names, where that is an order's id.
+    pub order_id: Option<OrderId>,
+    /// The same, as it names it.
+    pub named: Box<str>,
+    /// The order's activity; `None` in the suspense account.
+    pub activity_id: Option<ActivityId>,
+    /// How much was paid.
+    pub amount_cents: Cents,
+    /// In which currency.
+    pub currency: Box<str>,
+    /// Where it stands.
+    pub state: PaymentState,
+    /// Why it is, or was, owed back.
+    pub why: Option<Why>,
+    /// Whether it gave an order that had expired fresh units.
+    pub reacquired: bool,
+    /// When it was received.
+    pub received_at_ms: UnixMillis,
+    /// Since when it is owed back, where it is or was.
+    pub due_at_ms: Option<UnixMillis>,
+    /// When it was paid back, where it was.
+    pub done_at_ms: Option<UnixMillis>,
+    /// The operator who refunded the order that it had paid.
+    pub refunded_by: Option<UserId>,
+    /// The operator who said that it was paid back.
+    pub done_by: Option<UserId>,
+    /// The event that received it.
+    pub received_seq: Seq,
+    /// The event that changed it last.
+    pub seq: Seq,
 }
 
 /// A row of `activities`.
@@ -112,21 +155,22 @@ pub struct SkuRow {
 /// A row of `operator_actions`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ActionRow {
-    /// The event, at the activity's home.
+    /// The event: at the activity's home, of a refund at the order's shard.
     pub seq: Seq,
     /// The change's number.
     pub change_id: u64,
     /// When.
     pub at_ms: UnixMillis,
-    /// To which activity.
+    /// To which activity; 0 for the suspense account's.
     pub activity_id: ActivityId,
     /// Who.
     pub by: Author,
-    /// What: `define`, `redefine`, `pause`, `resume`, `close`, or `note` for a request that changed nothing.
+    /// What: `define`, `redefine`, `pause`, `resume`, `close`, `refund`, `refund_done`, or `note` for a request that
+    /// changed nothing.
     pub action: &'static str,
     /// The definition's version after it.
     pub version: u64,
-    /// The definition after it, as JSON, where it changed.
+    /// The definition after it, as JSON, where it changed; of a refund, which order and payment it was.
     pub definition: Option<String>,
     /// What it did to the stock, as JSON.
     pub stock: Option<String>,

@@ -10,16 +10,22 @@ use super::connect::{ServerVersion, Target, in_time};
 use super::cursor::{self, Cursor};
 use super::error::Error;
 use super::projection::{Batch, Known};
-use super::rows::{ActivityRow, ShardRow, SkuRow};
+use super::rows::{ActivityRow, PaymentRow, ShardRow, SkuRow};
 use super::write;
-use crate::domain::Entry;
-use crate::ids::{ActivityId, Cents, Seq, ShardId, SkuIndex, UnixMillis};
+use crate::domain::payment::Why;
+use crate::domain::{Entry, PaymentState};
+use crate::ids::{ActivityId, Cents, OrderId, Seq, ShardId, SkuIndex, UnixMillis, UserId};
 use crate::persist::{RecordHash, Tail};
 
 /// How long the statements around a batch's rows may take, of which COMMIT is the slowest.
 const FRAME_WAIT: Duration = Duration::from_secs(30);
 /// How long reading what MySQL has may take.
 const LOAD_WAIT: Duration = Duration::from_secs(60);
+
+/// What [`payment`] reads.
+pub(super) const PAYMENT_COLUMNS: &str = "payment_id, owner_shard, number, order_id, order_named, activity_id, \
+    amount_cents, currency, payment_state, reason, reacquired, received_at_ms, due_at_ms, done_at_ms, refunded_by, \
+    done_by, received_seq, seq";
 
 /// See the module.
 pub struct Session {
@@ -226,5 +232,40 @@ fn shard(row: &MySqlRow) -> Result<ShardRow, sqlx::Error> {
         activity_id: ActivityId(row.try_get("activity_id")?),
         part: row.try_get("part")?,
         orders_placed: row.try_get("orders_placed")?,
+    })
+}
+
+/// Reads a row of `payments`.
+pub(super) fn payment(row: &MySqlRow) -> Result<PaymentRow, sqlx::Error> {
+    let text = |column| row.try_get::<String, _>(column).map(String::into_boxed_str);
+    let at_ms = |column| Ok::<_, sqlx::Error>(row.try_get::<Option<u64>, _>(column)?.map(UnixMillis));
+    let user = |column| {
+        let user: Option<String> = row.try_get(column)?;
+        let user = user.map(|user| user.parse::<UserId>().map_err(|error| sqlx::Error::Decode(Box::new(error))));
+        user.transpose()
+    };
+    let unknown = |word: &str| sqlx::Error::Decode(format!("the word '{word}' is unknown").into());
+    let state = text("payment_state")?;
+    let why: Option<String> = row.try_get("reason")?;
+    let known = |word: &String| Why::ALL.into_iter().find(|why| why.as_str() == word).ok_or_else(|| unknown(word));
+    Ok(PaymentRow {
+        payment_id: text("payment_id")?,
+        owner: ShardId(row.try_get("owner_shard")?),
+        number: row.try_get("number")?,
+        order_id: row.try_get::<Option<u64>, _>("order_id")?.map(OrderId),
+        named: text("order_named")?,
+        activity_id: row.try_get::<Option<u64>, _>("activity_id")?.map(ActivityId),
+        amount_cents: Cents(row.try_get("amount_cents")?),
+        currency: text("currency")?,
+        state: PaymentState::from_word(&state).ok_or_else(|| unknown(&state))?,
+        why: why.as_ref().map(known).transpose()?,
+        reacquired: row.try_get::<u8, _>("reacquired")? != 0,
+        received_at_ms: UnixMillis(row.try_get("received_at_ms")?),
+        due_at_ms: at_ms("due_at_ms")?,
+        done_at_ms: at_ms("done_at_ms")?,
+        refunded_by: user("refunded_by")?,
+        done_by: user("done_by")?,
+        received_seq: Seq(row.try_get("received_seq")?),
+        seq: Seq(row.try_get("seq")?),
     })
 }

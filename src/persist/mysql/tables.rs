@@ -64,6 +64,31 @@ pub(super) const ORDER_SLOTS: Table = Table {
     ],
 };
 
+pub(super) const PAYMENTS: Table = Table {
+    name: "payments",
+    key: 1,
+    columns: &[
+        ("payment_id", Text),
+        ("owner_shard", Unsigned),
+        ("number", Unsigned),
+        ("order_id", Unsigned),
+        ("order_named", Text),
+        ("activity_id", Unsigned),
+        ("amount_cents", Unsigned),
+        ("currency", Text),
+        ("payment_state", Text),
+        ("reason", Text),
+        ("reacquired", Unsigned),
+        ("received_at_ms", Unsigned),
+        ("due_at_ms", Unsigned),
+        ("done_at_ms", Unsigned),
+        ("refunded_by", Text),
+        ("done_by", Text),
+        ("received_seq", Unsigned),
+        ("seq", Unsigned),
+    ],
+};
+
 pub(super) const ACTIVITIES: Table = Table {
     name: "activities",
     key: 1,

@@ -3,40 +3,40 @@
 //! Rows go out many to a statement, prepared once a connection and sent as binary values: half again as fast as the same
 //! rows as SQL text (docs/FIGURES.md). Nothing is ever inserted with `IGNORE`, which would cut what does not fit.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use sqlx::mysql::{MySql, MySqlArguments, MySqlConnection};
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, Row, query};
+use sqlx::{AssertSqlSafe, query};
 
+use super::changes;
 use super::connect::in_time;
 use super::error::Error;
-use super::projection::{Batch, Ended, Known};
-use super::rows::{ActionRow, ActivityRow, OrderRow, ShardRow, SkuRow, actor_word};
-use super::session::unreadable;
-use crate::domain::OrderState;
+use super::projection::{Batch, Known};
+use super::rows::{ActionRow, ActivityRow, OrderRow, PaymentRow, ShardRow, SkuRow, actor_word};
 use crate::domain::event::Author;
-use crate::ids::{ActivityId, OrderId, Seq};
+use crate::domain::payment::Why;
+use crate::ids::{ActivityId, OrderId, UserId};
 
-type Bound = Query<'static, MySql, MySqlArguments>;
+pub(super) type Bound = Query<'static, MySql, MySqlArguments>;
 
 /// Rows in one statement. Larger ones are slower to execute; the rest of a batch goes in smaller sizes, so that few
-/// statements are prepared. 512 rows of 15 columns are well below a statement's 65,535 values.
-const STATEMENT_ROWS: [usize; 4] = [512, 64, 8, 1];
+/// statements are prepared. 512 rows of 18 columns are well below a statement's 65,535 values.
+pub(super) const STATEMENT_ROWS: [usize; 4] = [512, 64, 8, 1];
 /// The same for rows that may hold a definition, some 70 KB: a server takes 16 MiB in one packet, and may be told to take
 /// less.
 const STATEMENT_LONG_ROWS: [usize; 2] = [8, 1];
 /// How long one statement may take. Of the largest, the end of 512 orders of 1,000 units each, a server makes some seconds.
 const STATEMENT_WAIT: Duration = Duration::from_secs(30);
 
-const DOING: &str = "shipping";
+pub(super) const DOING: &str = "shipping";
 
 /// Writes everything that the batch changes.
 pub(super) async fn batch(connection: &mut MySqlConnection, known: &mut Known, batch: &mut Batch) -> Result<(), Error> {
-    let ended = std::mem::take(&mut batch.ended);
-    // Slots become free before they are sold again: the unique key has one live owner a slot.
-    end(connection, known, batch, &ended).await?;
+    // Slots become free before they are sold again, all of them before the first: the unique key has one live owner a
+    // slot, and within a batch a slot may go from hand to hand.
+    let fresh = changes::orders(connection, known, batch).await?;
+    changes::payments(connection, batch).await?;
     let activities = batch.activities.iter().map(|id| &known.activities[id]);
     insert(connection, &ACTIVITIES, &activities.collect::<Vec<_>>(), |query, row| bind_activity(query, row)).await?;
     let shards = batch.shards.iter().map(|shard| &known.shards[shard]);
@@ -44,63 +44,18 @@ pub(super) async fn batch(connection: &mut MySqlConnection, known: &mut Known, b
     insert(connection, &ACTIONS, &batch.actions, bind_action).await?;
     insert(connection, &ORDERS, &batch.orders, bind_order).await?;
     let slots = batch.orders.iter().flat_map(|order| order.slots.iter().map(move |slot| (order, *slot)));
-    insert(connection, &SLOTS, &slots.collect::<Vec<_>>(), |query, (order, slot)| bind_slot(query, order, *slot))
-        .await?;
+    insert(connection, &SLOTS, &slots.collect::<Vec<_>>(), |query, (order, slot)| {
+        bind_slot(query, order.order_id, *slot, order.activity_id, order.sku_id.as_str(), order.live)
+    })
+    .await?;
+    let slots = fresh.iter().flat_map(|order| order.slots.iter().map(move |slot| (order, *slot)));
+    insert(connection, &SLOTS, &slots.collect::<Vec<_>>(), |query, (order, slot)| {
+        bind_slot(query, order.order_id, *slot, order.activity_id, &order.sku_id, order.live)
+    })
+    .await?;
+    insert(connection, &PAYMENTS, &batch.payments, bind_payment).await?;
     let skus = batch.skus.iter().map(|(activity_id, index)| &known.skus[activity_id][usize::from(index.0)]);
     insert(connection, &SKUS, &skus.collect::<Vec<_>>(), |query, row| bind_sku(query, row)).await
-}
-
-/// Ends orders that were shipped before, and frees their slots.
-async fn end(
-    connection: &mut MySqlConnection,
-    known: &mut Known,
-    batch: &mut Batch,
-    ended: &[Ended],
-) -> Result<(), Error> {
-    for chunk in chunks(ended, &STATEMENT_ROWS) {
-        let first = chunk[0].seq;
-        let gone = |table, expected: usize, found: u64| {
-            let expected = u64::try_from(expected).expect("a chunk is small");
-            if found == expected { Ok(()) } else { Err(Error::RowsGone { table, expected, found, seq: first }) }
-        };
-        let sql = format!(
-            "SELECT order_id, activity_id, sku_id, quantity FROM orders WHERE state = 'held' AND order_id IN ({}) \
-             FOR UPDATE",
-            marks("?", chunk.len())
-        );
-        let held = chunk.iter().fold(query(AssertSqlSafe(sql)), |query, end| query.bind(end.order_id.0));
-        let held = async { held.fetch_all(&mut *connection).await.map_err(Error::sql(DOING)) };
-        let rows = in_time(DOING, STATEMENT_WAIT, held).await?;
-        gone("orders", chunk.len(), u64::try_from(rows.len()).expect("a chunk is small"))?;
-        let seqs: HashMap<OrderId, Seq> = chunk.iter().map(|end| (end.order_id, end.seq)).collect();
-        let mut units = 0;
-        for row in rows {
-            let read = || {
-                let sku_id: String = row.try_get("sku_id")?;
-                let order_id = OrderId(row.try_get("order_id")?);
-                Ok((order_id, ActivityId(row.try_get("activity_id")?), sku_id, row.try_get::<u32, _>("quantity")?))
-            };
-            let (order_id, activity_id, sku_id, quantity) = read().map_err(unreadable("orders"))?;
-            known.released(batch, seqs[&order_id], activity_id, &sku_id, quantity)?;
-            units += quantity as usize;
-        }
-        let one = "SELECT CAST(? AS UNSIGNED) AS order_id, CAST(? AS CHAR(16)) AS state, CAST(? AS UNSIGNED) AS at_ms, \
-                   CAST(? AS UNSIGNED) AS seq";
-        let all = vec![one; chunk.len()].join(" UNION ALL ");
-        let sql = format!(
-            "UPDATE orders o JOIN ({all}) e ON o.order_id = e.order_id \
-             SET o.state = e.state, o.ended_at_ms = e.at_ms, o.seq = e.seq"
-        );
-        let update = chunk.iter().fold(query(AssertSqlSafe(sql)), |query, end| {
-            query.bind(end.order_id.0).bind(end.state.as_str()).bind(end.at_ms.0).bind(end.seq.0)
-        });
-        gone("orders", chunk.len(), execute(connection, update).await?)?;
-        let sql =
-            format!("UPDATE order_slots SET live = NULL WHERE live = 1 AND order_id IN ({})", marks("?", chunk.len()));
-        let free = chunk.iter().fold(query(AssertSqlSafe(sql)), |query, end| query.bind(end.order_id.0));
-        gone("order_slots", units, execute(connection, free).await?)?;
-    }
-    Ok(())
 }
 
 /// How rows of a table are inserted.
@@ -123,6 +78,15 @@ const ORDERS: Into = Into {
 const SLOTS: Into = Into {
     before: "INSERT INTO order_slots (order_id, slot, activity_id, sku_id, live) VALUES ",
     row: "(?,?,?,?,?)",
+    after: "",
+    sizes: &STATEMENT_ROWS,
+};
+
+const PAYMENTS: Into = Into {
+    before: "INSERT INTO payments (payment_id, owner_shard, number, order_id, order_named, activity_id, amount_cents, \
+             currency, payment_state, reason, reacquired, received_at_ms, due_at_ms, done_at_ms, refunded_by, done_by, \
+             received_seq, seq) VALUES ",
+    row: "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     after: "",
     sizes: &STATEMENT_ROWS,
 };
@@ -178,13 +142,13 @@ async fn insert<T>(
 }
 
 /// Runs a statement; returns the rows that it affected.
-async fn execute(connection: &mut MySqlConnection, statement: Bound) -> Result<u64, Error> {
+pub(super) async fn execute(connection: &mut MySqlConnection, statement: Bound) -> Result<u64, Error> {
     let executed = async { statement.execute(connection).await.map_err(Error::sql(DOING)) };
     Ok(in_time(DOING, STATEMENT_WAIT, executed).await?.rows_affected())
 }
 
 /// Cuts rows into statements of the known sizes, which end with 1.
-fn chunks<'r, T>(mut rows: &'r [T], sizes: &'static [usize]) -> impl Iterator<Item = &'r [T]> {
+pub(super) fn chunks<'r, T>(mut rows: &'r [T], sizes: &'static [usize]) -> impl Iterator<Item = &'r [T]> {
     std::iter::from_fn(move || {
         let size = sizes.iter().copied().find(|size| *size <= rows.len())?;
         let (chunk, rest) = rows.split_at(size);
@@ -193,7 +157,7 @@ fn chunks<'r, T>(mut rows: &'r [T], sizes: &'static [usize]) -> impl Iterator<It
     })
 }
 
-fn marks(one: &str, count: usize) -> String {
+pub(super) fn marks(one: &str, count: usize) -> String {
     vec![one; count].join(",")
 }
 
@@ -206,10 +170,21 @@ fn bind_order(query: Bound, row: &OrderRow) -> Bound {
     query.bind(row.placed_seq.0).bind(row.seq.0)
 }
 
-fn bind_slot(query: Bound, order: &OrderRow, slot: u32) -> Bound {
-    let live = (order.state == OrderState::Held).then_some(1u8);
-    let query = query.bind(order.order_id.0).bind(slot).bind(order.activity_id.0);
-    query.bind(order.sku_id.as_str().to_owned()).bind(live)
+fn bind_slot(query: Bound, order_id: OrderId, slot: u32, activity_id: ActivityId, sku_id: &str, live: bool) -> Bound {
+    let query = query.bind(order_id.0).bind(slot).bind(activity_id.0);
+    query.bind(sku_id.to_owned()).bind(live.then_some(1u8))
+}
+
+fn bind_payment(query: Bound, row: &PaymentRow) -> Bound {
+    let user = |user: Option<UserId>| user.map(|user| user.to_string());
+    let query = query.bind(row.payment_id.to_string()).bind(row.owner.0).bind(row.number);
+    let query = query.bind(row.order_id.map(|order_id| order_id.0)).bind(row.named.to_string());
+    let query = query.bind(row.activity_id.map(|activity_id| activity_id.0)).bind(row.amount_cents.0);
+    let query = query.bind(row.currency.to_string()).bind(row.state.as_str()).bind(row.why.map(Why::as_str));
+    let query = query.bind(u8::from(row.reacquired)).bind(row.received_at_ms.0);
+    let query = query.bind(row.due_at_ms.map(|at_ms| at_ms.0)).bind(row.done_at_ms.map(|at_ms| at_ms.0));
+    let query = query.bind(user(row.refunded_by)).bind(user(row.done_by));
+    query.bind(row.received_seq.0).bind(row.seq.0)
 }
 
 fn bind_action(query: Bound, row: &ActionRow) -> Bound {

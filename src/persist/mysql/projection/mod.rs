@@ -2,19 +2,25 @@
 //! transaction must write so that MySQL has the events of the batch too.
 //!
 //! Changes of one row are gathered into its last state: an order that is placed and cancelled within one batch is
-//! inserted as cancelled. Orders of earlier batches that end are looked up in MySQL, in the batch's own transaction.
+//! inserted as cancelled. Orders and payments of earlier batches that change are looked up in MySQL, in the batch's own
+//! transaction.
+
+mod orders;
+mod payments;
 
 use std::collections::{BTreeSet, HashMap};
 
 use serde_json::json;
 
 use super::error::Error;
-use super::rows::{ActionRow, ActivityRow, OrderRow, ShardRow, SkuRow};
-use crate::domain::event::{
-    ActivityDefined, ActivityRedefined, Change, Entry, Event, OrderPlaced, StockChange, Switch,
-};
-use crate::domain::{Definition, OrderState, Part};
-use crate::ids::{ActivityId, OrderId, Seq, ShardId, SkuIndex, UnixMillis};
+use super::rows::{ActionRow, ActivityRow, OrderRow, PaymentRow, ShardRow, SkuRow};
+use crate::domain::event::{ActivityDefined, ActivityRedefined, Change, Entry, Event, StockChange, Switch};
+use crate::domain::order::Step;
+use crate::domain::{Definition, Part, Suspense};
+use crate::ids::{ActivityId, OrderId, Seq, ShardId, SkuIndex};
+
+pub(super) use orders::Changed;
+pub(super) use payments::{Owned, Turn};
 
 /// What MySQL has at the cursor, but for the orders.
 #[derive(Debug, Default)]
@@ -25,22 +31,21 @@ pub(super) struct Known {
     pub shards: HashMap<ShardId, ShardRow>,
 }
 
-/// The end of an order that an earlier batch brought to MySQL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Ended {
-    pub order_id: OrderId,
-    pub state: OrderState,
-    pub at_ms: UnixMillis,
-    pub seq: Seq,
-}
-
 /// What a transaction must write.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     pub orders: Vec<OrderRow>,
     /// Where each is among `orders`.
     places: HashMap<OrderId, usize>,
-    pub ended: Vec<Ended>,
+    /// Orders of earlier batches that change.
+    pub changed: Vec<Changed>,
+    /// Where each is among `changed`.
+    changes: HashMap<OrderId, usize>,
+    pub payments: Vec<PaymentRow>,
+    /// Where each is among `payments`.
+    paid: HashMap<Owned, usize>,
+    /// What becomes of payments of earlier batches, in the order of the events.
+    pub turns: Vec<Turn>,
     pub actions: Vec<ActionRow>,
     /// Rows that are other than in MySQL; what they are from now on is in [`Known`].
     pub activities: BTreeSet<ActivityId>,
@@ -54,14 +59,10 @@ impl Known {
         let shard = entry.shard;
         match &entry.event {
             Event::OrderPlaced(event) => self.placed(batch, seq, entry, event),
-            Event::OrderCancelled(event) => {
-                let order_id = OrderId::new(shard, event.order);
-                self.ended(batch, Ended { order_id, state: OrderState::Cancelled, at_ms: entry.at_ms, seq })
+            Event::OrderCancelled(event) => self.stepped(batch, seq, entry, event.order, Step::Cancel),
+            Event::HoldsExpired(event) => {
+                event.orders.iter().try_for_each(|order| self.stepped(batch, seq, entry, *order, Step::Expire))
             }
-            Event::HoldsExpired(event) => event.orders.iter().try_for_each(|order| {
-                let order_id = OrderId::new(shard, *order);
-                self.ended(batch, Ended { order_id, state: OrderState::Expired, at_ms: entry.at_ms, seq })
-            }),
             Event::ActivityDefined(event) => self.defined(batch, seq, entry, event),
             Event::ActivityRedefined(event) => self.redefined(batch, seq, entry, event),
             Event::SaleSwitched(event) => {
@@ -84,9 +85,13 @@ impl Known {
                 self.acted(batch, seq, entry, &event.change, action)
             }
             Event::ChangeNoted(change) => self.acted(batch, seq, entry, change, "note"),
-            Event::PaymentReceived(_) | Event::OrderRefunded(_) | Event::RefundDone(_) | Event::PaymentSuspended(_) => {
-                todo!("payments")
+            Event::PaymentReceived(event) => self.payment_received(batch, seq, entry, event),
+            Event::PaymentSuspended(event) => {
+                self.payment_suspended(batch, seq, entry, event);
+                Ok(())
             }
+            Event::OrderRefunded(event) => self.refunded(batch, seq, entry, event),
+            Event::RefundDone(event) => self.paid_back(batch, seq, entry, event),
             // Where a free unit lies, and what parts make of their home's change, is no row's business.
             Event::SlotsMoved(_) | Event::HomeFollowed(_) | Event::ActivityRetired(_) => Ok(()),
         }
@@ -189,74 +194,6 @@ impl Known {
         Ok(())
     }
 
-    fn placed(&mut self, batch: &mut Batch, seq: Seq, entry: &Entry, event: &OrderPlaced) -> Result<(), Error> {
-        let shard =
-            self.shards.get_mut(&entry.shard).ok_or_else(|| Error::unfit(seq, "its shard was never defined"))?;
-        shard.orders_placed = event.order;
-        batch.shards.insert(entry.shard);
-        let activity_id = shard.activity_id;
-        let quantity = event.slots.count();
-        let sku = self.sku(batch, seq, activity_id, event.sku)?;
-        sku.available -= i64::from(quantity);
-        sku.held += i64::from(quantity);
-        let sku_id = sku.sku_id.clone();
-        let activity = self.activities.get(&activity_id).ok_or_else(|| Error::unfit(seq, "its home is unknown"))?;
-        let order_id = OrderId::new(entry.shard, event.order);
-        batch.places.insert(order_id, batch.orders.len());
-        batch.orders.push(OrderRow {
-            order_id,
-            activity_id,
-            sku_id,
-            user: event.user,
-            quantity,
-            amount_cents: event.amount_cents,
-            currency: activity.currency.clone(),
-            state: OrderState::Held,
-            reference: event.reference.clone(),
-            key: event.key,
-            held_at_ms: entry.at_ms,
-            expires_at_ms: event.expires_at_ms,
-            ended_at_ms: None,
-            placed_seq: seq,
-            seq,
-            slots: event.slots.iter().collect(),
-        });
-        Ok(())
-    }
-
-    fn ended(&mut self, batch: &mut Batch, ended: Ended) -> Result<(), Error> {
-        match batch.places.get(&ended.order_id) {
-            Some(place) => {
-                let order = &mut batch.orders[*place];
-                (order.state, order.seq, order.ended_at_ms) = (ended.state, ended.seq, Some(ended.at_ms));
-                let (activity_id, quantity, sku_id) = (order.activity_id, order.quantity, order.sku_id.clone());
-                self.released(batch, ended.seq, activity_id, sku_id.as_str(), quantity)
-            }
-            None => {
-                batch.ended.push(ended);
-                Ok(())
-            }
-        }
-    }
-
-    /// Units that an order held are free again.
-    pub fn released(
-        &mut self,
-        batch: &mut Batch,
-        seq: Seq,
-        activity_id: ActivityId,
-        sku_id: &str,
-        quantity: u32,
-    ) -> Result<(), Error> {
-        let rows = self.skus.get(&activity_id).map(Vec::as_slice).unwrap_or_default();
-        let known = rows.iter().find(|row| row.sku_id.as_str() == sku_id).map(|row| row.index);
-        let index = known.ok_or_else(|| Error::unfit(seq, "an order of an unknown SKU ends"))?;
-        let sku = self.sku(batch, seq, activity_id, index)?;
-        sku.held -= i64::from(quantity);
-        sku.available += i64::from(quantity);
-        Ok(())
-    }
-
     fn acted(
         &mut self,
         batch: &mut Batch,
@@ -265,16 +202,21 @@ impl Known {
         change: &Change,
         action: &'static str,
     ) -> Result<(), Error> {
-        let home = self.shards.get(&entry.shard).and_then(|shard| self.activities.get(&shard.activity_id));
-        let activity = home.ok_or_else(|| Error::unfit(seq, "its shard was never defined"))?;
+        let (activity_id, version) = if entry.shard == Suspense::SHARD {
+            (ActivityId(0), 0)
+        } else {
+            let of = self.shards.get(&entry.shard).and_then(|shard| self.activities.get(&shard.activity_id));
+            let activity = of.ok_or_else(|| Error::unfit(seq, "its shard was never defined"))?;
+            (activity.activity_id, activity.version)
+        };
         batch.actions.push(ActionRow {
             seq,
             change_id: change.change_id,
             at_ms: entry.at_ms,
-            activity_id: activity.activity_id,
+            activity_id,
             by: change.by,
             action,
-            version: activity.version,
+            version,
             definition: None,
             stock: None,
         });
@@ -301,7 +243,7 @@ impl Known {
         let row = rows.and_then(|rows| rows.get_mut(usize::from(index.0)));
         let row = row.ok_or_else(|| Error::unfit(seq, "its SKU is unknown"))?;
         batch.skus.insert((activity_id, index));
-        // Orders that ended are looked up after the rest of the batch was taken in.
+        // Orders that change are looked up after the rest of the batch was taken in.
         row.seq = row.seq.max(seq);
         Ok(row)
     }

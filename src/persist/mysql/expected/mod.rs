@@ -2,6 +2,9 @@
 //! projection and reckons otherwise where it can: what is held is counted over the orders at the end, and the stock is
 //! what the definition says.
 
+mod payments;
+mod rows;
+
 use std::collections::BTreeMap;
 
 use super::tables::Cell;
@@ -9,8 +12,9 @@ use crate::domain::event::{
     ActivityDefined, ActivityRedefined, Author, Change, Entry, Event, OrderPlaced, StockChange, Switch,
 };
 use crate::domain::slots::Slots;
-use crate::domain::{Definition, OrderState, Part};
-use crate::ids::{ActivityId, OrderId, Seq, ShardId, SkuId, UnixMillis, UserId};
+use crate::domain::{Definition, OrderState, Part, Suspense};
+use crate::ids::{ActivityId, Seq, ShardId, SkuId, UnixMillis, UserId};
+use payments::Payment;
 
 /// The fold; some 130 bytes an order.
 #[derive(Debug, Default)]
@@ -18,6 +22,8 @@ pub struct Expected {
     seq: Seq,
     shards: BTreeMap<ShardId, Shard>,
     activities: BTreeMap<ActivityId, Activity>,
+    /// The suspense account's, by number.
+    suspended: Vec<Payment>,
     actions: Vec<Action>,
 }
 
@@ -36,6 +42,8 @@ struct Shard {
     part: u16,
     /// By number: numbers are dense, from 1.
     orders: Vec<Order>,
+    /// By number, too.
+    payments: Vec<Payment>,
 }
 
 #[derive(Debug)]
@@ -46,19 +54,22 @@ struct Order {
     held_at_ms: UnixMillis,
     expires_at_ms: UnixMillis,
     amount_cents: u64,
+    /// Those that it has, or had last.
     slots: Slots,
     reference: Option<Box<str>>,
     key: Option<[u8; 16]>,
     sku: u16,
-    /// As it ended, if it has.
-    end: Option<End>,
+    /// What became of it last; it is held where nothing has.
+    last: Option<Last>,
 }
 
 const _: () = assert!(size_of::<Order>() <= 136, "there may be many millions of them");
 
 #[derive(Debug)]
-struct End {
+struct Last {
     state: OrderState,
+    /// Whether nobody else may have its units.
+    live: bool,
     at_ms: UnixMillis,
     seq: Seq,
 }
@@ -133,13 +144,14 @@ impl Expected {
                 self.act(seq, entry, &event.change, action, [Cell::Null, Cell::Null])
             }
             Event::ChangeNoted(change) => self.act(seq, entry, change, "note", [Cell::Null, Cell::Null]),
-            Event::PaymentReceived(_) | Event::OrderRefunded(_) | Event::RefundDone(_) | Event::PaymentSuspended(_) => {
-                todo!("payments")
-            }
+            Event::PaymentReceived(event) => self.receive(seq, entry, event),
+            Event::PaymentSuspended(event) => self.suspend(seq, entry, event),
+            Event::OrderRefunded(event) => self.refund(seq, entry, event),
+            Event::RefundDone(event) => self.pay_back(seq, entry, event),
             Event::OrderPlaced(event) => self.place(seq, entry, event),
-            Event::OrderCancelled(event) => self.end(seq, entry, event.order, OrderState::Cancelled),
+            Event::OrderCancelled(event) => self.free(seq, entry, event.order, OrderState::Cancelled),
             Event::HoldsExpired(event) => {
-                event.orders.iter().try_for_each(|order| self.end(seq, entry, *order, OrderState::Expired))
+                event.orders.iter().try_for_each(|order| self.free(seq, entry, *order, OrderState::Expired))
             }
             Event::SlotsMoved(_) | Event::HomeFollowed(_) | Event::ActivityRetired(_) => {
                 self.shards.contains_key(&entry.shard).then_some(()).ok_or("its shard is not defined")
@@ -149,7 +161,7 @@ impl Expected {
 
     fn define(&mut self, seq: Seq, entry: &Entry, event: &ActivityDefined) -> Result<(), &'static str> {
         let part = event.part.unwrap_or_else(|| Part::sole(entry.shard)).number;
-        let shard = Shard { activity_id: event.activity_id, part, orders: Vec::new() };
+        let shard = Shard { activity_id: event.activity_id, part, orders: Vec::new(), payments: Vec::new() };
         if self.shards.insert(entry.shard, shard).is_some() {
             return Err("its shard is defined already");
         }
@@ -193,12 +205,14 @@ impl Expected {
         action: &'static str,
         [definition, stock]: [Cell<'static>; 2],
     ) -> Result<(), &'static str> {
-        let version = self.activity_of(entry.shard)?.version;
-        let user_id = match change.by {
-            Author::Operator(user) => Some(user.to_string()),
-            Author::StartUp => None,
+        let (activity_id, version) = if entry.shard == Suspense::SHARD {
+            (ActivityId(0), 0)
+        } else {
+            let version = self.activity_of(entry.shard)?.version;
+            (self.shards[&entry.shard].activity_id, version)
         };
-        let (change_id, at_ms, activity_id) = (change.change_id, entry.at_ms, self.shards[&entry.shard].activity_id);
+        let user_id = user_of(change);
+        let (change_id, at_ms) = (change.change_id, entry.at_ms);
         self.actions.push(Action { seq, change_id, at_ms, activity_id, user_id, action, version, definition, stock });
         Ok(())
     }
@@ -218,22 +232,26 @@ impl Expected {
             reference: event.reference.clone(),
             key: event.key.map(|key| key.0),
             sku: event.sku.0,
-            end: None,
+            last: None,
         });
         let sku = event.sku.0;
         self.sku_changed(seq, entry.shard, sku)
     }
 
-    fn end(&mut self, seq: Seq, entry: &Entry, number: u32, state: OrderState) -> Result<(), &'static str> {
-        let shard = self.shards.get_mut(&entry.shard).ok_or("its shard is not defined")?;
-        let place = (number as usize).checked_sub(1).ok_or("orders count from 1")?;
-        let order = shard.orders.get_mut(place).ok_or("an order ends that was never placed")?;
-        if order.end.is_some() {
-            return Err("an order ends twice");
-        }
-        order.end = Some(End { state, at_ms: entry.at_ms, seq });
+    /// A hold ends, and its units go back on sale.
+    fn free(&mut self, seq: Seq, entry: &Entry, number: u32, state: OrderState) -> Result<(), &'static str> {
+        let order = self.order_in(entry.shard, number, OrderState::Held)?;
+        order.last = Some(Last { state, live: false, at_ms: entry.at_ms, seq });
         let sku = order.sku;
         self.sku_changed(seq, entry.shard, sku)
+    }
+
+    /// An order, which must be in that state.
+    fn order_in(&mut self, shard: ShardId, number: u32, state: OrderState) -> Result<&mut Order, &'static str> {
+        let shard = self.shards.get_mut(&shard).ok_or("its shard is not defined")?;
+        let place = (number as usize).checked_sub(1).ok_or("orders count from 1")?;
+        let order = shard.orders.get_mut(place).ok_or("an order changes that was never placed")?;
+        if order.state() == state { Ok(order) } else { Err("an order changes that is in another state") }
     }
 
     fn sku_changed(&mut self, seq: Seq, shard: ShardId, index: u16) -> Result<(), &'static str> {
@@ -245,6 +263,16 @@ impl Expected {
     fn activity_of(&mut self, shard: ShardId) -> Result<&mut Activity, &'static str> {
         let shard = self.shards.get(&shard).ok_or("its shard is not defined")?;
         self.activities.get_mut(&shard.activity_id).ok_or("its activity has no home")
+    }
+}
+
+impl Order {
+    fn state(&self) -> OrderState {
+        self.last.as_ref().map_or(OrderState::Held, |last| last.state)
+    }
+
+    fn is_live(&self) -> bool {
+        self.last.as_ref().is_none_or(|last| last.live)
     }
 }
 
@@ -268,137 +296,14 @@ impl Activity {
     }
 }
 
-/// The rows, each with a value for each column of its table and in the order of its key.
-impl Expected {
-    pub(super) fn orders(&self) -> impl Iterator<Item = Vec<Cell<'_>>> {
-        self.each_order().map(|(order_id, shard, order)| {
-            let activity = &self.activities[&shard.activity_id];
-            vec![
-                Cell::number(order_id.0),
-                Cell::number(shard.activity_id.0),
-                Cell::text(activity.skus[usize::from(order.sku)].sku_id.as_str()),
-                Cell::text(order.user.to_string()),
-                Cell::number(order.slots.count()),
-                Cell::number(order.amount_cents),
-                Cell::text(&activity.definition.currency),
-                Cell::text(order.end.as_ref().map_or("held", |end| end.state.as_str())),
-                Cell::text_or_null(order.reference.as_deref()),
-                order.key.as_ref().map_or(Cell::Null, |key| Cell::Bytes(key)),
-                Cell::number(order.held_at_ms.0),
-                Cell::number(order.expires_at_ms.0),
-                Cell::number_or_null(order.end.as_ref().map(|end| end.at_ms.0)),
-                Cell::number(order.placed_seq.0),
-                Cell::number(order.end.as_ref().map_or(order.placed_seq, |end| end.seq).0),
-            ]
-        })
-    }
-
-    pub(super) fn order_slots(&self) -> impl Iterator<Item = Vec<Cell<'_>>> {
-        self.each_order().flat_map(|(order_id, shard, order)| {
-            let activity = &self.activities[&shard.activity_id];
-            order.slots.iter().map(move |slot| {
-                vec![
-                    Cell::number(order_id.0),
-                    Cell::number(slot),
-                    Cell::number(shard.activity_id.0),
-                    Cell::text(activity.skus[usize::from(order.sku)].sku_id.as_str()),
-                    if order.end.is_none() { Cell::Number(1) } else { Cell::Null },
-                ]
-            })
-        })
-    }
-
-    /// Every order in the order of its id: the shard's number stands above its own.
-    fn each_order(&self) -> impl Iterator<Item = (OrderId, &Shard, &Order)> {
-        self.shards.iter().flat_map(|(shard_id, shard)| {
-            let numbered = (1..).zip(&shard.orders);
-            numbered.map(move |(number, order)| (OrderId::new(*shard_id, number), shard, order))
-        })
-    }
-
-    pub(super) fn activities(&self) -> impl Iterator<Item = Vec<Cell<'_>>> {
-        self.activities.iter().map(|(activity_id, activity)| {
-            let definition = &activity.definition;
-            vec![
-                Cell::number(activity_id.0),
-                Cell::text("flash_sale"),
-                Cell::text(&definition.title),
-                Cell::text(&definition.currency),
-                Cell::number(definition.starts_at_ms.0),
-                Cell::number(definition.ends_at_ms.0),
-                Cell::number(definition.per_user_limit.0),
-                Cell::number(definition.payment_window_ms),
-                Cell::number(activity.version),
-                Cell::number(u8::from(activity.paused)),
-                Cell::number(u8::from(activity.closed)),
-                Cell::number(activity.seq.0),
-            ]
-        })
-    }
-
-    pub(super) fn activity_shards(&self) -> impl Iterator<Item = Vec<Cell<'_>>> {
-        self.shards.iter().map(|(shard_id, shard)| {
-            vec![
-                Cell::number(shard_id.0),
-                Cell::number(shard.activity_id.0),
-                Cell::number(shard.part),
-                Cell::number(u32::try_from(shard.orders.len()).expect("numbers of orders are u32")),
-            ]
-        })
-    }
-
-    pub(super) fn sku_stock(&self) -> impl Iterator<Item = Vec<Cell<'_>>> {
-        let mut held: BTreeMap<(ActivityId, u16), u64> = BTreeMap::new();
-        for (_, shard, order) in self.each_order().filter(|(_, _, order)| order.end.is_none()) {
-            *held.entry((shard.activity_id, order.sku)).or_default() += u64::from(order.slots.count());
-        }
-        let mut rows: Vec<_> = self
-            .activities
-            .iter()
-            .flat_map(|(activity_id, activity)| {
-                (0..).zip(&activity.skus).map(move |(index, sku)| (activity_id, index, sku))
-            })
-            .collect();
-        rows.sort_by_key(|(activity_id, _, sku)| (**activity_id, sku.sku_id.as_str()));
-        rows.into_iter().map(move |(activity_id, index, sku)| {
-            let held = i128::from(held.get(&(*activity_id, index)).copied().unwrap_or_default());
-            let stock = i128::from(sku.stock.unwrap_or_default());
-            vec![
-                Cell::number(activity_id.0),
-                Cell::text(sku.sku_id.as_str()),
-                Cell::number(index),
-                Cell::text(&sku.title),
-                Cell::number(sku.price_cents),
-                Cell::number(u8::from(sku.stock.is_some())),
-                Cell::Number(stock),
-                Cell::Number(stock - held),
-                Cell::Number(held),
-                // Nothing is paid for yet.
-                Cell::Number(0),
-                Cell::number(sku.seq.0),
-            ]
-        })
-    }
-
-    pub(super) fn operator_actions(&self) -> impl Iterator<Item = Vec<Cell<'_>>> {
-        self.actions.iter().map(|action| {
-            vec![
-                Cell::number(action.seq.0),
-                Cell::number(action.change_id),
-                Cell::number(action.at_ms.0),
-                Cell::number(action.activity_id.0),
-                Cell::text(if action.user_id.is_some() { "operator" } else { "start_up" }),
-                Cell::text_or_null(action.user_id.as_deref()),
-                Cell::text(action.action),
-                Cell::number(action.version),
-                action.definition.clone(),
-                action.stock.clone(),
-            ]
-        })
-    }
-}
-
 /// A definition as the table has it. Kept as a digest: a change of a large one is a large text, and there may be many.
 fn text_of(definition: &Definition) -> Cell<'static> {
     Cell::digest(&serde_json::to_string(definition).expect("a definition has only text, numbers and flags"))
+}
+
+fn user_of(change: &Change) -> Option<String> {
+    match change.by {
+        Author::Operator(user) => Some(user.to_string()),
+        Author::StartUp => None,
+    }
 }
