@@ -104,7 +104,12 @@ impl Ledger {
         }
     }
 
-    /// Units of each of `skus` SKUs that are surely held now.
+    /// An operator took the order back, and its units are on sale again. Looks at every unit: for few orders.
+    pub(crate) fn restock(&self, order_id: u64) {
+        self.books().holds.retain(|_, hold| hold.order_id != order_id);
+    }
+
+    /// Units of each of `skus` SKUs that are surely held, or bought, now.
     pub(crate) fn units_live(&self, skus: usize, now_ms: u64) -> Vec<u64> {
         let mut units = vec![0; skus];
         for ((sku, _), hold) in &self.books().holds {

@@ -172,7 +172,7 @@ struct Paying {
     /// The winners pay, and an operator reconciles; the sale must be this crowd's alone
     #[arg(long)]
     pay: bool,
-    /// A file with the server's [payments] secret; in the environment it is DOORBUSTER_PAYMENTS__SECRET
+    /// A file with the server's payments.secret; in the environment it is DOORBUSTER_PAYMENTS__SECRET
     #[arg(long, value_name = "FILE", requires = "pay")]
     payments_secret_file: Option<PathBuf>,
     /// The operator listener

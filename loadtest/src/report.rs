@@ -92,7 +92,7 @@ pub struct SkuReport {
     pub sku_id: String,
     /// Its stock before the rush.
     pub stock: u64,
-    /// Units that shoppers of this run surely hold.
+    /// Units that shoppers of this run surely hold or have bought.
     pub held: u64,
 }
 

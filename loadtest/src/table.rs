@@ -81,7 +81,10 @@ impl Report {
             ));
         }
         for sku in &self.skus {
-            lines.push(format!("sku {}: {} of {} units held by these shoppers", sku.sku_id, sku.held, sku.stock));
+            lines.push(format!(
+                "sku {}: {} of {} units held or bought by these shoppers",
+                sku.sku_id, sku.held, sku.stock
+            ));
         }
         if self.latecomers.came + self.revisited > 0 {
             let Latecomers { came, accepted: got } = self.latecomers;

@@ -86,7 +86,11 @@ pub(crate) async fn reconcile(desk: &Desk, pay: &Pay, before: &[UnitCounts]) -> 
         let (payment_id, restock) = (slip.payment_id.clone(), dice.bool());
         if operator.refund(account.order_id, &payment_id, restock).await? {
             account.states = super::account::States::only(State::Refunded);
-            unreturned[account.sku] += if restock { 0 } else { u64::from(account.quantity) };
+            if restock {
+                sale.ledger.restock(account.order_id);
+            } else {
+                unreturned[account.sku] += u64::from(account.quantity);
+            }
             stands(&mut book, &payment_id, Some(PaymentState::RefundDue));
             if dice.bool() {
                 operator.pay_back(&mut book, &payment_id, dice.bool()).await?;
