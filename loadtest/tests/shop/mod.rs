@@ -1,6 +1,6 @@
 //! A shop that keeps the contract, for testing the crowd; and the bugs that can be planted in it.
 
-#![allow(dead_code, reason = "each test uses its own part")]
+#![allow(dead_code, unused_imports, reason = "each test uses its own part")]
 
 mod bug;
 mod pay;

@@ -14,7 +14,7 @@ const TOLERANCE_S: u64 = 300;
 
 /// Payments by their ids.
 #[derive(Default)]
-pub struct Till {
+pub(super) struct Till {
     payments: BTreeMap<String, Payment>,
     keys: BTreeMap<String, Value>,
 }
@@ -30,7 +30,7 @@ struct Payment {
 
 impl Shop {
     /// What this desk answers; `None` where it is not asked.
-    pub fn answer_for_money(&self, books: &mut Books, ask: &Ask) -> Option<Reply> {
+    pub(super) fn answer_for_money(&self, books: &mut Books, ask: &Ask) -> Option<Reply> {
         let path = ask.path.split('?').next().expect("a path");
         let parts: Vec<_> = path.trim_start_matches('/').split('/').skip(1).collect();
         let method = ask.method.as_str();
