@@ -11,8 +11,8 @@ use crate::ids::UnixMillis;
 /// Ownership of a data directory, until dropped.
 #[derive(Debug)]
 pub struct DataDirLock {
-    // Held for its lock alone.
-    _file: File,
+    /// Held for its lock alone.
+    file: File,
     path: PathBuf,
 }
 
@@ -38,13 +38,21 @@ impl DataDirLock {
         }
         let words = format!("pid {}, since {started_at} ms after 1970\n", std::process::id());
         file.set_len(0).and_then(|()| file.write_all(words.as_bytes())).map_err(Error::io("writing", &path))?;
-        Ok(Self { _file: file, path })
+        Ok(Self { file, path })
     }
 
     /// The lock file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+impl Drop for DataDirLock {
+    fn drop(&mut self) {
+        // Closing would do, but for a child that is being started at this moment: until it runs its program it has a copy
+        // of the descriptor. Where even this fails, the lock goes when the child has come so far.
+        let _left_to_close = self.file.unlock();
     }
 }
 

@@ -122,7 +122,13 @@ async fn answer(
         }
         Question::Orders(page) => Ok(one_page(rows, shard, &page).await?),
         Question::Sale => Ok(sale(rows, lies, at_ms).await?),
-        Question::Payment { .. } => Err(Refusal::PaymentNotFound),
+        Question::Payment { payment_id } => {
+            let order = rows.order_of_payment(shard, &payment_id).await?.map(view);
+            let state = order.as_ref().map(|order| order.state);
+            let payment = order.and_then(|order| order.payments.into_iter().find(|it| it.payment_id == payment_id));
+            let answer = |payment| Answer::Payment { payment: Box::new(payment), order: state, replayed: false };
+            payment.map(answer).ok_or(Refusal::PaymentNotFound)
+        }
         Question::Change(_) => Err(Refusal::ActivityClosed),
         Question::Pay(_)
         | Question::Suspend(_)

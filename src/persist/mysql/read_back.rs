@@ -108,6 +108,22 @@ impl ReadBack {
         .await
     }
 
+    /// The order of a shard that a payment named, with all its payments.
+    ///
+    /// # Errors
+    /// Where MySQL cannot tell.
+    pub async fn order_of_payment(&mut self, shard: ShardId, payment_id: &str) -> Result<Option<Found>, Error> {
+        self.ask(async |connection| {
+            let sql = format!(
+                "SELECT {COLUMNS} FROM orders WHERE order_id = (SELECT order_id FROM payments WHERE payment_id = ? AND \
+                 owner_shard = ?)"
+            );
+            let asked = query(AssertSqlSafe(sql)).bind(payment_id.to_owned()).bind(shard.0);
+            Ok(read(connection, asked).await?.into_iter().next())
+        })
+        .await
+    }
+
     /// Orders of a shard.
     ///
     /// # Errors
