@@ -32,6 +32,8 @@ pub struct Script {
 pub struct Outcome {
     pub seed: u64,
     pub kills: u64,
+    /// While the operator reconciled, among them.
+    pub kills_in_books: u64,
     pub audits: u64,
     pub retries: u64,
     pub acks: u64,
@@ -134,15 +136,25 @@ fn kill(
         server = Server::spawn(stage);
     }
     server.wait_until_ready(stage);
+    // And once in the middle of the reconciliation.
+    let acks = stage.path("acks.jsonl");
+    let reconciles = || std::fs::read_to_string(&acks).is_ok_and(|text| text.contains("\"repaid\""));
+    until("the operator reconciles", || reconciles() || crowd.is_over());
+    thread::sleep(Duration::from_millis(dice.below(30)));
+    if !crowd.is_over() {
+        server.kill();
+        (outcome.kills, outcome.kills_in_books) = (outcome.kills + 1, outcome.kills_in_books + 1);
+        server = Server::start(stage);
+    }
     server
 }
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, kills, audits, retries, acks, pay, seconds } = self;
+        let Self { seed, kills, kills_in_books, audits, retries, acks, pay, seconds } = self;
         write!(
             f,
-            "seed {seed}: killed {kills} times, {retries} requests sent again; orders {:?}; payments {:?}; {:?}; {acks} \
+            "seed {seed}: killed {kills} times, {kills_in_books} of them in the reconciliation, {retries} requests sent again; orders {:?}; payments {:?}; {:?}; {acks} \
              acknowledgements, {audits} audits: none lost, none doubled; {seconds:.1} s",
             pay.orders, pay.payments, pay.acts
         )
