@@ -35,8 +35,8 @@ bench: fetch needs ## the figures that the README and the notes name
 	$(CARGO) bench --locked
 	$(CARGO) test --release --locked --test mysql_audit -- --ignored --nocapture
 
-crash: fetch needs ## kill -9 in mid-sale again and again, with audits (SEED=1 ROUNDS=20), and at every system call of a start
-	CRASH_SEED=$(SEED) CRASH_ROUNDS=$(ROUNDS) $(CARGO) test --release --locked --test crash --test strace -- --nocapture --test-threads=1
+crash: fetch needs ## kill -9 in mid-sale and while winners pay, again and again, with audits (SEED=1 ROUNDS=20), and at every system call of a start
+	CRASH_SEED=$(SEED) CRASH_ROUNDS=$(ROUNDS) $(CARGO) test --release --locked --test crash --test crash_paying --test strace -- --nocapture --test-threads=1
 
 mysql-faults: fetch needs ## everything between the server and MySQL fails, again and again, with audits (SEED=1 ROUNDS=20)
 	MYSQL_SEED=$(SEED) MYSQL_ROUNDS=$(ROUNDS) $(CARGO) test --release --locked --test mysql_faults -- --nocapture

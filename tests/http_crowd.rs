@@ -1,5 +1,5 @@
-//! Many at once: no unit is sold twice, none is left over, each key makes one order; also while operators raise and
-//! lower the stock. At the end of each test the auditor reads the journal.
+//! Many at once: no unit is sold twice, none is left over, each key makes one order, each order is paid once; also while
+//! operators raise and lower the stock. At the end of each test the auditor reads the journal.
 
 mod http;
 
@@ -9,6 +9,7 @@ use std::sync::{Barrier, Mutex};
 
 use doorbuster::domain::audit::Id;
 use doorbuster::domain::expire::EXPIRE_STEP_ORDERS;
+use http::payments::{pay_for, paying};
 use http::{ORDERS, PAYMENT_WINDOW_S, Reply, SALE, Server, connect, get, post, put, sale_with, wish};
 use serde_json::{Value, json};
 
@@ -117,6 +118,93 @@ fn cancels_and_repeats_race_to_one_end() {
         server.stats()["skus"][0],
         json!({ "sku_id": "2001", "stock": 1, "available": 1, "held": 0, "sold": 0 })
     );
+    server.stop_and_audit();
+}
+
+/// A server that takes payments, with an order of each of so many users.
+fn selling_and_sold(stock: u32, users: u64) -> (Server, Vec<Value>) {
+    let server = Server::start(paying());
+    server.operator(put(SALE, &sale_with(stock, json!({})))).ok(201);
+    let orders = (1..=users).map(|user| server.shopper(user, post(ORDERS).json(&wish(1))).ok(201)).collect();
+    (server, orders)
+}
+
+/// What became of payments that were all taken.
+fn payment_states(replies: &[Reply]) -> (usize, usize) {
+    let states: Vec<Value> = replies.iter().map(|reply| reply.ok(200)["payment_state"].clone()).collect();
+    let count = |wanted: &str| states.iter().filter(|state| **state == wanted).count();
+    assert_eq!(count("applied") + count("refund_due"), replies.len(), "{states:?}");
+    (count("applied"), count("refund_due"))
+}
+
+fn units(server: &Server) -> (u64, u64, u64) {
+    let sku = server.stats()["skus"][0].clone();
+    let number = |name: &str| sku[name].as_u64().expect("a number");
+    (number("available"), number("held"), number("sold"))
+}
+
+#[test]
+fn of_many_payments_for_one_order_at_once_one_is_applied() {
+    let (server, orders) = selling_and_sold(5, 1);
+    // Each of thirty payments is told of twice.
+    let replies = at_once(60, |n| pay_for(&server, &format!("p{}", n / 2), &orders[0]));
+    assert_eq!(payment_states(&replies), (2, 58));
+    for pair in replies.chunks(2) {
+        assert_eq!(pair[0].json()["payment_state"], pair[1].json()["payment_state"], "one payment, one answer");
+    }
+    assert_eq!(units(&server), (4, 0, 1));
+    server.stop_and_audit();
+}
+
+#[test]
+fn one_payment_at_once_for_many_orders_is_of_one_of_them() {
+    let (server, orders) = selling_and_sold(40, 40);
+    let replies = at_once(40, |n| pay_for(&server, "one", &orders[usize::try_from(n).expect("small")]));
+    assert_eq!((with_status(&replies, 200), with_status(&replies, 422)), (1, 39));
+    replies.iter().filter(|reply| reply.status == 422).for_each(|reply| _ = reply.problem(422, "payment_mismatch"));
+    assert_eq!(units(&server), (0, 39, 1));
+    server.stop_and_audit();
+}
+
+#[test]
+fn a_payment_and_a_cancel_at_once_have_one_winner() {
+    let (server, orders) = selling_and_sold(40, 40);
+    let replies = at_once(80, |n| {
+        let order = &orders[usize::try_from(n / 2).expect("small")];
+        let id = order["order_id"].as_str().expect("an id");
+        match n % 2 {
+            0 => pay_for(&server, &format!("of-{id}"), order),
+            _ => server.shopper(n / 2 + 1, post(&format!("/v1/orders/{id}/cancel"))),
+        }
+    });
+    let mut paid = 0;
+    for pair in replies.chunks(2) {
+        let payment = pair[0].ok(200);
+        if payment["payment_state"] == "applied" {
+            assert_eq!(pair[1].problem(409, "order_not_cancellable")["state"], "paid");
+            paid += 1;
+        } else {
+            assert_eq!((&payment["payment_state"], &payment["state"]), (&json!("refund_due"), &json!("cancelled")));
+            assert_eq!(pair[1].ok(200)["state"], "cancelled");
+        }
+    }
+    assert_eq!(units(&server), (40 - paid, 0, paid));
+    server.stop_and_audit();
+}
+
+#[test]
+fn late_payments_and_newcomers_at_once_share_what_is_left() {
+    let (server, orders) = selling_and_sold(20, 20);
+    server.clock.advance_ms(PAYMENT_WINDOW_S * 1_000);
+    let replies = at_once(40, |n| match n % 2 {
+        0 => pay_for(&server, &format!("late-{n}"), &orders[usize::try_from(n / 2).expect("small")]),
+        _ => server.shopper(1_000 + n, post(ORDERS).json(&wish(1))),
+    });
+    let (late, newcomers): (Vec<_>, Vec<_>) = replies.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).unzip();
+    let (applied, _) = payment_states(&late);
+    let sold = with_status(&newcomers, 201);
+    assert_eq!(applied + sold, 20, "to the unit, and not beyond");
+    assert_eq!(units(&server), (0, sold as u64, applied as u64));
     server.stop_and_audit();
 }
 

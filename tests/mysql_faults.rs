@@ -2,6 +2,7 @@
 //! server itself: at the end MySQL has each event's effect exactly once. `make mysql-faults SEED=1 ROUNDS=50` runs a
 //! campaign; round n has the seed SEED + n, so one round replays by itself.
 
+mod campaign;
 mod mysql;
 mod server;
 
@@ -11,6 +12,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use campaign::{Crowd, paying};
+use loadtest::Money;
 use mysql::{Maria, Proxy, When, provider};
 use server::{Dice, Sale, Server, Stage, until};
 
@@ -25,6 +28,35 @@ struct Tally(BTreeMap<&'static str, u64>);
 impl Tally {
     fn count(&mut self, what: &'static str) {
         *self.0.entry(what).or_default() += 1;
+    }
+}
+
+/// Those who make the events that are shipped, as the faults see them.
+trait Shopping {
+    /// Requests so far.
+    fn asked(&self) -> u64;
+    /// They have gone home.
+    fn is_over(&self) -> bool;
+}
+
+/// The shoppers of this file, who shop until all faults have struck.
+impl Shopping for AtomicU64 {
+    fn asked(&self) -> u64 {
+        self.load(Ordering::SeqCst)
+    }
+
+    fn is_over(&self) -> bool {
+        false
+    }
+}
+
+impl Shopping for Crowd {
+    fn asked(&self) -> u64 {
+        self.answered()
+    }
+
+    fn is_over(&self) -> bool {
+        Self::is_over(self)
     }
 }
 
@@ -97,6 +129,20 @@ fn whatever_fails_mysql_has_each_event_exactly_once() {
     println!("{rounds} rounds, {rounds} audits, all hold: {:?}", all.0);
 }
 
+#[test]
+fn whatever_fails_mysql_has_each_payment_exactly_once() {
+    let from_env = |name: &str, default: u64| {
+        std::env::var(name).ok().map_or(default, |text| text.parse().expect("the variable is a number"))
+    };
+    let (first, rounds) = (from_env("MYSQL_SEED", 1), from_env("MYSQL_ROUNDS", 1));
+    for seed in first..first + rounds {
+        let Some(maria) = Maria::start() else { return };
+        let _replay = Replay(seed);
+        println!("seed {seed}: {:?}", play_paying(maria, seed).0);
+    }
+    println!("{rounds} rounds, {rounds} audits, all hold");
+}
+
 /// Says how to see a failure again.
 struct Replay(u64);
 
@@ -158,6 +204,56 @@ fn play(maria: Maria, dice: &mut Dice) -> Tally {
     round.tally
 }
 
+/// The paying crowd of the kill campaign, while everything between the server and MySQL fails, and the server too.
+fn play_paying(mut maria: Maria, seed: u64) -> Tally {
+    let mut dice = Dice::new(seed);
+    let proxy = Proxy::to(maria.address());
+    let url = proxy.through(&maria.shop_url(DATABASE));
+    let shards = u16::try_from(1 + dice.below(3)).expect("a small number");
+    let sale = Sale { stock: 80, payment_window_s: 2, shards, ..Sale::default() };
+    let stage = Stage::shipping_to(&url, sale, paying::SECTION);
+    let mut server = Some(Server::start(&stage));
+    let script = paying::Script { seed, sale, shoppers: 450, rate: 150.0, kills: 0 };
+    let crowd = Crowd::send(paying::plan(&script, &stage));
+    let mut tally = Tally::default();
+    while !crowd.is_over() {
+        let fault = ALL[usize::try_from(dice.below(ALL.len() as u64)).expect("a small number")];
+        strike(fault, &mut dice, &mut maria, &proxy, &stage, &mut server, &crowd);
+        tally.count(fault.name());
+    }
+    let report = crowd.join();
+    let pay = report.pay.expect("they paid");
+    assert!(pay.reconciled, "the operator was answered: {pay:?}");
+    until("MySQL has everything", || {
+        let mysql = &stage.state()["mysql"];
+        mysql["connected"] == true && mysql["lag_events"] == 0
+    });
+    server.take().expect("it runs").stop();
+    stage.assert_audit_holds(true);
+    // The rows by themselves, without the program that is tested: the money of each state, as the crowd knows it.
+    let sums = maria.query(&format!(
+        "SELECT payment_state, CAST(SUM(amount_cents) AS UNSIGNED) FROM {DATABASE}.payments GROUP BY payment_state"
+    ));
+    let mut rows: BTreeMap<String, u64> = BTreeMap::new();
+    for row in sums {
+        let [Some(state), Some(cents)] = row.as_slice() else { panic!("a sum has a state and a number: {row:?}") };
+        rows.insert(state.clone(), cents.parse().expect("a number"));
+    }
+    let told = |of: fn(&Money) -> u64| pay.money.values().map(of).sum::<u64>();
+    let told = [
+        ("applied", told(|money| money.applied_cents)),
+        ("refund_due", told(|money| money.owed_back_cents)),
+        ("refunded", told(|money| money.paid_back_cents)),
+    ];
+    for (state, cents) in told {
+        assert_eq!(rows.get(state).copied().unwrap_or(0), cents, "{state}: {rows:?} of {pay:?}");
+    }
+    for (outcome, count) in pay.payments {
+        tally.0.insert(outcome, count);
+    }
+    tally
+}
+
 /// Ends the shopping, also where a fault's test fails.
 struct Over<'a>(&'a AtomicBool);
 
@@ -192,26 +288,28 @@ fn strike(
     proxy: &Proxy,
     stage: &Stage,
     server: &mut Option<Server>,
-    asked: &AtomicU64,
+    shopping: &dyn Shopping,
 ) {
     // So long the shoppers go on before, and while it lasts.
     let mut requests = || {
-        let enough = asked.load(Ordering::SeqCst) + 5 + dice.below(60);
-        until("the shoppers go on", || asked.load(Ordering::SeqCst) >= enough);
+        let enough = shopping.asked() + 5 + dice.below(60);
+        until("the shoppers go on", || shopping.asked() >= enough || shopping.is_over());
     };
     requests();
     match fault {
         Fault::AtCommit(when) => {
+            let before = proxy.faults_hit();
             proxy.cut_at_commit(1, when);
-            proxy.wait_until_cut();
+            wait_until_cut(proxy, before, shopping);
         }
         Fault::InBatch(when) => {
+            let before = proxy.faults_hit();
             proxy.cut_at_statement(1, when, |sql| {
                 ["orders", "order_slots", "payments"].iter().any(|table| {
                     sql.starts_with(&format!("INSERT INTO {table} ")) || sql.starts_with(&format!("UPDATE {table} "))
                 })
             });
-            proxy.wait_until_cut();
+            wait_until_cut(proxy, before, shopping);
         }
         Fault::MariaKilled => maria.kill(),
         Fault::MariaFrozen => maria.freeze(),
@@ -239,6 +337,14 @@ fn strike(
         Fault::MariaFrozen => maria.thaw(),
         Fault::ReadOnly => maria.set_read_only(false),
         Fault::Locked | Fault::ServerKilled => {}
+    }
+}
+
+/// Waits until the network was cut once more. When nobody is left who makes events, nothing may be left to be cut.
+fn wait_until_cut(proxy: &Proxy, before: u64, shopping: &dyn Shopping) {
+    until("the network is cut", || proxy.faults_hit() > before || shopping.is_over());
+    if proxy.faults_hit() > before {
+        proxy.wait_until_cut();
     }
 }
 

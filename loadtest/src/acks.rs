@@ -47,6 +47,27 @@ pub(crate) enum Ack<'a> {
         order_id: String,
         state: &'static str,
     },
+    /// What the provider was told of a payment; one that was recorded and refused is owed back.
+    Payment {
+        payment_id: &'a str,
+        order_id: String,
+        amount_cents: u64,
+        currency: &'a str,
+        payment_state: &'static str,
+        /// The order's, where the answer says it.
+        state: Option<&'static str>,
+    },
+    /// An operator took a paid order back.
+    Refund {
+        order_id: String,
+        payment_id: &'a str,
+        restock: bool,
+    },
+    /// An operator said that a payment was paid back.
+    Repaid {
+        payment_id: &'a str,
+        order_id: String,
+    },
 }
 
 /// The open log. Dropping it writes and syncs what it was given.

@@ -25,6 +25,8 @@ const CODES: &[(&str, u16)] = &[
     ("limit_reached", 409),
     ("sold_out", 409),
     ("order_not_cancellable", 409),
+    ("order_not_refundable", 409),
+    ("refund_not_due", 409),
     ("activity_closed", 409),
     ("version_conflict", 412),
     ("invalid_quantity", 422),

@@ -22,15 +22,16 @@ use tokio::sync::{Barrier, mpsc, oneshot, watch};
 
 use crate::acks::{AckLog, AckSender};
 use crate::connection::Connection;
-use crate::desk::{Outage, Sale, Sku};
+use crate::desk::{Desk, Outage, Sale, Sku};
 use crate::ledger::{Ledger, Violation};
+use crate::pay::{self, PayReport, Till};
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::report::{Acks, Report};
 use crate::request::{self, From};
 use crate::tally::{Gauges, Tally};
 use crate::token::{Mint, unix_ms};
-use crate::worker::{self, Worked};
+use crate::worker::{self, Done, Worked};
 use crate::{judge, reply};
 
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
@@ -81,25 +82,36 @@ async fn lead(plan: Plan, progress: &Progress, mut stopped: watch::Receiver<bool
         _ = stopped.changed() => bail!("stopped"),
     };
     let acks = plan.acks.as_ref().map(AckLog::open).transpose()?;
-    let sale = Arc::new(Sale {
+    let mut sale = Arc::new(Sale {
         skus,
         mint,
         ledger: Ledger::default(),
+        till: Till::default(),
+        counts_before: Vec::new(),
         gauges: Gauges::default(),
         outage: Outage::none(),
         next_shopper: AtomicU64::new(0),
         next_latecomer: AtomicU64::new(0),
         plan,
     });
+    if let Some(pay) = sale.plan.pay.clone() {
+        let desk = Desk::new(sale.clone(), None);
+        let before = tokio::select! {
+            before = pay::counts(&desk, &pay) => before?,
+            _ = stopped.changed() => bail!("stopped"),
+        };
+        drop(desk);
+        Arc::get_mut(&mut sale).context("nobody else has the sale yet")?.counts_before = before;
+    }
     let sender = acks.as_ref().map(AckLog::sender).transpose()?;
     let worked = work(&sale, sender, progress, &stopped).await;
     // Closing says why the log failed, where that is what stopped the shoppers.
     let lines = acks.map(AckLog::close).transpose()?;
-    let (mut tally, phase) = worked?;
+    let (mut tally, phase, pay) = worked?;
     let after = look(&sale.plan, &sale.mint).await;
     weigh(&sale, after.as_deref().ok(), &mut tally);
     let acks = sale.plan.acks.as_ref().zip(lines).map(|(file, lines)| Acks { file: file.path.clone(), lines });
-    let report = Report::new(&sale, tally, &phase, started.elapsed(), acks);
+    let report = Report::new(&sale, tally, &phase, started.elapsed(), acks, pay);
     progress(&sale.gauges.snapshot(sale.gauges.snapshot(0).shoppers_done));
     Ok(report)
 }
@@ -110,7 +122,7 @@ async fn work(
     acks: Option<AckSender>,
     progress: &Progress,
     stopped: &watch::Receiver<bool>,
-) -> Result<(Tally, Vec<Worked>)> {
+) -> Result<(Tally, Vec<Worked>, Option<PayReport>)> {
     let threads = sale.plan.threads;
     let barrier = Arc::new(Barrier::new(threads));
     let (done, mut results) = mpsc::channel(threads);
@@ -134,19 +146,21 @@ async fn work(
     }
     let mut tally = Tally::new();
     let mut phases = Vec::new();
-    for (theirs, worked) in collected? {
+    let mut pay = None;
+    for (theirs, worked, reconciled) in collected? {
         tally.merge(theirs);
         phases.push(worked);
+        pay = pay.or(reconciled);
     }
-    Ok((tally, phases))
+    Ok((tally, phases, pay))
 }
 
 async fn watching(
     sale: &Sale,
     progress: &Progress,
-    results: &mut mpsc::Receiver<Result<(Tally, Worked)>>,
+    results: &mut mpsc::Receiver<Result<Done>>,
     mut stopped: watch::Receiver<bool>,
-) -> Result<Vec<(Tally, Worked)>> {
+) -> Result<Vec<Done>> {
     let shoppers = sale.plan.attempts + sale.plan.latecomers();
     let mut ticks = tokio::time::interval(PROGRESS_EVERY);
     let mut collected = Vec::new();

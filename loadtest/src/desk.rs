@@ -1,6 +1,7 @@
 //! Where shoppers ask: what all of them share, what those of one thread share, and the one function through which every
 //! request goes, which waits for its turn, sends, rides out an outage and counts.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,11 +9,12 @@ use std::time::{Duration, Instant};
 use crate::acks::AckSender;
 use crate::connection::{Connection, TransportError};
 use crate::ledger::{Ledger, Violation};
+use crate::pay::{Bill, Till, UnitCounts};
 use crate::plan::{Mode, Plan};
 use crate::reply::{self, Answer, Route};
 use crate::schedule::Schedule;
 use crate::tally::{Gauges, Tally};
-use crate::token::Mint;
+use crate::token::{Mint, unix_ms};
 
 /// The pauses between two tries of one request while the server is away.
 const RETRY_PAUSE_MIN: Duration = Duration::from_millis(20);
@@ -32,6 +34,9 @@ pub(crate) struct Sale {
     pub(crate) skus: Vec<Sku>,
     pub(crate) mint: Mint,
     pub(crate) ledger: Ledger,
+    pub(crate) till: Till,
+    /// What had been sold before, where the winners pay.
+    pub(crate) counts_before: Vec<UnitCounts>,
     pub(crate) gauges: Gauges,
     pub(crate) outage: Outage,
     pub(crate) next_shopper: AtomicU64,
@@ -51,7 +56,11 @@ pub(crate) struct Desk {
     pub(crate) acks: Option<AckSender>,
     tally: Mutex<Tally>,
     winners: Mutex<Vec<Winner>>,
+    bills: Mutex<Bills>,
 }
+
+/// Bills by the instant at which their next step is due, in Unix milliseconds, and their order.
+pub(crate) type Bills = BTreeMap<(u64, u64), Bill>;
 
 /// A shopper's place: its connection, and a second one for those who click twice.
 pub(crate) struct Booth {
@@ -67,11 +76,13 @@ pub(crate) struct Sent {
     pub(crate) answer: Option<Answer>,
     /// Sent more than once, so that it may be answered as its own repeat.
     pub(crate) retried: bool,
+    /// When it was sent first.
+    pub(crate) from_ms: u64,
 }
 
 impl Desk {
     pub(crate) fn new(sale: Arc<Sale>, acks: Option<AckSender>) -> Self {
-        Self { sale, acks, tally: Mutex::new(Tally::new()), winners: Mutex::default() }
+        Self { sale, acks, tally: Mutex::new(Tally::new()), winners: Mutex::default(), bills: Mutex::default() }
     }
 
     /// The thread's tally. Never held across a wait.
@@ -82,6 +93,11 @@ impl Desk {
     /// The winners who will come back.
     pub(crate) fn winners(&self) -> MutexGuard<'_, Vec<Winner>> {
         self.winners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The orders whose owners are not done. Never held across a wait.
+    pub(crate) fn bills(&self) -> MutexGuard<'_, Bills> {
+        self.bills.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts violations.
@@ -104,6 +120,7 @@ impl Desk {
             self.tally().late(due.elapsed());
         }
         self.tally().asked += 1;
+        let from_ms = unix_ms();
         let mut since = None;
         let mut pause = RETRY_PAUSE_MIN;
         loop {
@@ -113,14 +130,14 @@ impl Desk {
                     let passing = matches!(answer, Answer::Refused(code) if code.is_passing());
                     if !passing || self.sale.plan.ride_out.is_zero() {
                         self.answered(&answer, due, since.is_some());
-                        return Sent { answer: Some(answer), retried: since.is_some() };
+                        return Sent { answer: Some(answer), retried: since.is_some(), from_ms };
                     }
                     None
                 }
                 Err(error) => Some(error),
             };
             if !self.try_again(error, *since.get_or_insert_with(Instant::now)) {
-                return Sent { answer: None, retried: true };
+                return Sent { answer: None, retried: true, from_ms };
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(RETRY_PAUSE_MAX);

@@ -9,7 +9,7 @@ use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::reply::Order;
+use crate::reply::{Order, State};
 
 /// How far the server's clock may be from ours before an expiry is judged wrongly.
 pub(crate) const CLOCK_SKEW_MS_MAX: u64 = 2000;
@@ -48,7 +48,7 @@ struct Hold {
 }
 
 impl Hold {
-    /// Surely still held: not paid here, so past this instant it may be gone.
+    /// Surely still held: past this instant it may be gone.
     fn is_live(self, now_ms: u64) -> bool {
         self.expires_at_ms > now_ms.saturating_add(CLOCK_SKEW_MS_MAX)
     }
@@ -72,7 +72,9 @@ impl Ledger {
         if !order.state.is_live() {
             return found;
         }
-        let hold = Hold { order_id: order.order_id, expires_at_ms: order.expires_at_ms };
+        // What is paid does not run out.
+        let expires_at_ms = if order.state == State::Paid { u64::MAX } else { order.expires_at_ms };
+        let hold = Hold { order_id: order.order_id, expires_at_ms };
         for slot in &order.slots {
             let other = books.holds.insert((sku, *slot), hold);
             if let Some(other) =
@@ -102,7 +104,12 @@ impl Ledger {
         }
     }
 
-    /// Units of each of `skus` SKUs that are surely held now.
+    /// An operator took the order back, and its units are on sale again. Looks at every unit: for few orders.
+    pub(crate) fn restock(&self, order_id: u64) {
+        self.books().holds.retain(|_, hold| hold.order_id != order_id);
+    }
+
+    /// Units of each of `skus` SKUs that are surely held, or bought, now.
     pub(crate) fn units_live(&self, skus: usize, now_ms: u64) -> Vec<u64> {
         let mut units = vec![0; skus];
         for ((sku, _), hold) in &self.books().holds {
@@ -129,7 +136,6 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reply::State;
 
     fn order(order_id: u64, slot: u64, expires_at_ms: u64) -> Order {
         Order {
@@ -142,6 +148,7 @@ mod tests {
             state: State::Held,
             expires_at_ms,
             reference: None,
+            payments: Vec::new(),
         }
     }
 

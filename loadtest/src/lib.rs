@@ -24,6 +24,7 @@
 //! | `schedule` | when a request is due: open and closed loop |
 //! | `visit`, `shopper` | what one shopper does, and who they are |
 //! | `judge`, `ledger` | what the contract allows; what the whole crowd was promised |
+//! | `pay` | winners who pay in every way, and the operator who reconciles |
 //! | `desk` | the one way a request goes out and is counted |
 //! | `connection`, `request`, `reply`, `code` | HTTP: bytes out, bytes in, their meaning |
 //! | `token` | minting |
@@ -37,6 +38,7 @@ mod crowd;
 mod desk;
 mod judge;
 mod ledger;
+mod pay;
 mod plan;
 mod progress;
 mod reply;
@@ -51,7 +53,8 @@ mod visit;
 mod worker;
 
 pub use crowd::run;
-pub use plan::{AcksFile, Auth, Mode, Plan, Shares};
+pub use pay::{Money, PayReport, PayShares};
+pub use plan::{AcksFile, Auth, Mode, Pay, Plan, Shares};
 pub use progress::{Progress, bar, silent};
 pub use report::{Acks, Latecomers, Latency, Pace, Phase, Report, SkuReport, ViolationReport};
 pub use tally::Snapshot;

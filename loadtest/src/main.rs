@@ -3,15 +3,16 @@
 //! Exits 0 when every answer was right, 1 when a rule was broken, 2 when the run could not be made.
 
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser};
-use loadtest::{AcksFile, Auth, Mode, Plan, Report, Shares};
+use loadtest::{AcksFile, Auth, Mode, Pay, PayShares, Plan, Report, Shares};
 
 const SECRET_VARIABLE: &str = "DOORBUSTER_AUTH__SECRET";
+const PAYMENTS_SECRET_VARIABLE: &str = "DOORBUSTER_PAYMENTS__SECRET";
 
 /// Sends a crowd of shoppers to a flash sale on a Doorbuster server and checks every answer.
 ///
@@ -31,6 +32,10 @@ const SECRET_VARIABLE: &str = "DOORBUSTER_AUTH__SECRET";
 /// through crashes of the server, logging what was acknowledged for `doorbuster audit --acks acks.jsonl`:
 ///
 ///   crowd --activity 1001 --secret-file secret.txt --ride-out 30 --acks acks.jsonl
+///
+/// with winners who pay in time, late, twice or never, callbacks that must be refused, and an operator who reconciles:
+///
+///   crowd --activity 1001 --secret-file secret.txt --pay --payments-secret-file payments.txt
 ///
 /// Exit status: 0 all answers were right, 1 a rule was broken, 2 the run could not be made.
 #[derive(Parser)]
@@ -57,6 +62,8 @@ struct Cli {
     load: Load,
     #[command(flatten)]
     habits: Habits,
+    #[command(flatten)]
+    paying: Paying,
     /// Log every acknowledgement to this file, synced, for `doorbuster audit --acks FILE`
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     acks: Option<PathBuf>,
@@ -158,6 +165,36 @@ struct Habits {
     revisit: f64,
 }
 
+/// Who pays.
+#[derive(Args)]
+#[command(next_help_heading = "Payments (shares of the accepted orders, together at most 1; the rest pays in time)")]
+struct Paying {
+    /// The winners pay, and an operator reconciles; the sale must be this crowd's alone
+    #[arg(long)]
+    pay: bool,
+    /// A file with the server's payments.secret; in the environment it is DOORBUSTER_PAYMENTS__SECRET
+    #[arg(long, value_name = "FILE", requires = "pay")]
+    payments_secret_file: Option<PathBuf>,
+    /// The operator listener
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8081", requires = "pay")]
+    operator: String,
+    /// The activity's currency
+    #[arg(long, default_value = "CNY", requires = "pay")]
+    currency: String,
+    /// Pay when the hold has run out, where it lasts at most 30 s
+    #[arg(long, value_name = "SHARE", default_value_t = PayShares::default().late, requires = "pay")]
+    pay_late: f64,
+    /// Pay twice, with two payments
+    #[arg(long, value_name = "SHARE", default_value_t = PayShares::default().twice, requires = "pay")]
+    pay_twice: f64,
+    /// Cancel; half of them pay all the same, before, after or at once
+    #[arg(long, value_name = "SHARE", default_value_t = PayShares::default().cancel, requires = "pay")]
+    pay_cancel: f64,
+    /// Never pay
+    #[arg(long, value_name = "SHARE", default_value_t = PayShares::default().never, requires = "pay")]
+    pay_never: f64,
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match go(&cli) {
@@ -194,7 +231,7 @@ fn plan(cli: &Cli) -> Result<Plan> {
         Duration::try_from_secs_f64(value).with_context(|| format!("--{name} must be a number of seconds, not {value}"))
     };
     Ok(Plan {
-        target: resolve(&cli.target)?,
+        target: resolve("--target", &cli.target)?,
         owns_target: cli.i_own_this_host,
         sku_ids: cli.sku.clone(),
         auth: Auth {
@@ -224,14 +261,36 @@ fn plan(cli: &Cli) -> Result<Plan> {
         },
         timeout: seconds("timeout", load.timeout)?,
         ride_out: seconds("ride-out", load.ride_out)?,
+        pay: pay(&cli.paying)?,
         acks: cli.acks.clone().map(|path| AcksFile { path, append: cli.append_acks }),
         ..Plan::new(cli.activity, "")
     })
 }
 
-fn resolve(target: &str) -> Result<SocketAddr> {
+fn pay(paying: &Paying) -> Result<Option<Pay>> {
+    if !paying.pay {
+        return Ok(None);
+    }
+    let secret = match &paying.payments_secret_file {
+        Some(path) => secret_in(path)?,
+        None => secret_of(PAYMENTS_SECRET_VARIABLE).with_context(|| {
+            format!("callbacks need the server's [payments] secret: give --payments-secret-file FILE or {PAYMENTS_SECRET_VARIABLE}")
+        })?,
+    };
+    let shares = PayShares {
+        late: paying.pay_late,
+        twice: paying.pay_twice,
+        cancel: paying.pay_cancel,
+        never: paying.pay_never,
+        ..PayShares::default()
+    };
+    let operator = resolve("--operator", &paying.operator)?;
+    Ok(Some(Pay { operator, currency: paying.currency.clone(), shares, ..Pay::new(secret) }))
+}
+
+fn resolve(option: &str, target: &str) -> Result<SocketAddr> {
     let text = target.strip_prefix("http://").unwrap_or(target).trim_end_matches('/');
-    let found = text.to_socket_addrs().with_context(|| format!("--target must be HOST:PORT, not {target}"))?.next();
+    let found = text.to_socket_addrs().with_context(|| format!("{option} must be HOST:PORT, not {target}"))?.next();
     found.with_context(|| format!("{target} has no address"))
 }
 
@@ -240,12 +299,20 @@ fn secret(signing: &Signing) -> Result<String> {
         return Ok(secret.clone());
     }
     if let Some(path) = &signing.secret_file {
-        let text = std::fs::read_to_string(path).with_context(|| format!("could not read {}", path.display()))?;
-        return Ok(text.trim_end_matches(['\r', '\n']).to_owned());
+        return secret_in(path);
     }
-    std::env::var(SECRET_VARIABLE).ok().filter(|secret| !secret.is_empty()).with_context(|| {
+    secret_of(SECRET_VARIABLE).with_context(|| {
         format!("tokens need the server's [auth] secret: give --secret-file FILE, --secret TEXT or {SECRET_VARIABLE}")
     })
+}
+
+fn secret_in(path: &Path) -> Result<String> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("could not read {}", path.display()))?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+fn secret_of(variable: &str) -> Option<String> {
+    std::env::var(variable).ok().filter(|secret| !secret.is_empty())
 }
 
 fn quantities(text: &str) -> Result<Vec<(u32, u32)>> {

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
+use crate::pay::PayShares;
+
 /// The largest number of connections, so that a slip of the finger does not use up every file descriptor.
 pub const CONNECTIONS_MAX: usize = 20_000;
 
@@ -49,6 +51,8 @@ pub struct Plan {
     pub timeout: Duration,
     /// How long one request is asked again, with the same key, while the server is away; zero means not at all.
     pub ride_out: Duration,
+    /// The winners pay, and an operator reconciles; the sale is this crowd's alone. `None`: nobody pays.
+    pub pay: Option<Pay>,
     /// Where acknowledgements are logged.
     pub acks: Option<AcksFile>,
 }
@@ -62,6 +66,37 @@ pub struct Auth {
     pub issuer: String,
     /// The `aud` claim.
     pub audience: String,
+}
+
+/// How the winners pay.
+#[derive(Clone)]
+pub struct Pay {
+    /// The secret that signs callbacks, as in the server's `[payments]`.
+    pub secret: String,
+    /// The operator listener.
+    pub operator: SocketAddr,
+    /// The activity's currency, which the contract does not publish.
+    pub currency: String,
+    /// Who pays how.
+    pub shares: PayShares,
+}
+
+impl Pay {
+    /// Winners who pay in every way, at a server with its operator listener on 127.0.0.1:8081, in CNY.
+    #[must_use]
+    pub fn new(secret: impl Into<String>) -> Self {
+        let operator = SocketAddr::from((Ipv4Addr::LOCALHOST, 8081));
+        Self { secret: secret.into(), operator, currency: "CNY".into(), shares: PayShares::default() }
+    }
+}
+
+impl std::fmt::Debug for Pay {
+    /// Leaves the secret out.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { operator, currency, shares, .. } = self;
+        let mut all = f.debug_struct("Pay");
+        all.field("operator", operator).field("currency", currency).field("shares", shares).finish_non_exhaustive()
+    }
 }
 
 /// When requests are sent.
@@ -131,6 +166,7 @@ impl Plan {
             shares: Shares::default(),
             timeout: Duration::from_secs(10),
             ride_out: Duration::ZERO,
+            pay: None,
             acks: None,
         }
     }
@@ -167,6 +203,22 @@ impl Plan {
             "quantities need at least one quantity above 0 with a weight above 0"
         );
         ensure!(self.quantities.iter().all(|(quantity, _)| *quantity > 0), "a quantity must be above 0");
+        if let Some(pay) = &self.pay {
+            ensure!(
+                !pay.secret.is_empty(),
+                "the secret of the callbacks is empty: give the server's [payments] secret"
+            );
+            ensure!(
+                self.owns_target || pay.operator.ip().is_loopback(),
+                "{} is not on this machine; a crowd may only be sent to a host of your own: say --i-own-this-host",
+                pay.operator
+            );
+            let plain =
+                (3..=8).contains(&pay.currency.len()) && pay.currency.bytes().all(|b| b.is_ascii_alphanumeric());
+            ensure!(plain, "the currency must be a code such as CNY, not {}", pay.currency);
+            ensure!(!self.returning, "users who were here before may have paid: a crowd that pays must be a new one");
+            pay.shares.check()?;
+        }
         self.shares.check()
     }
 

@@ -25,6 +25,45 @@ pub(crate) struct Order {
     pub(crate) expires_at_ms: u64,
     #[serde(default, rename = "ref")]
     pub(crate) reference: Option<String>,
+    /// Only where one order is looked at.
+    #[serde(default)]
+    pub(crate) payments: Vec<Line>,
+}
+
+/// A payment, as its order shows it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub(crate) struct Line {
+    pub(crate) payment_id: String,
+    pub(crate) payment_state: PaymentState,
+}
+
+/// The answer to a payment.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub(crate) struct Receipt {
+    pub(crate) payment_id: String,
+    pub(crate) payment_state: PaymentState,
+    #[serde(deserialize_with = "decimal")]
+    pub(crate) order_id: u64,
+    pub(crate) state: State,
+}
+
+/// Where a payment stands.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum PaymentState {
+    Applied,
+    RefundDue,
+    Refunded,
+}
+
+impl PaymentState {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::RefundDue => "refund_due",
+            Self::Refunded => "refunded",
+        }
+    }
 }
 
 /// Where an order stands.
@@ -39,6 +78,8 @@ pub(crate) enum State {
 }
 
 impl State {
+    pub(crate) const ALL: [Self; 5] = [Self::Held, Self::Paid, Self::Cancelled, Self::Expired, Self::Refunded];
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Held => "held",
@@ -70,6 +111,12 @@ pub(crate) enum Route {
     Order,
     Cancel,
     Poll,
+    /// One order, with its payments.
+    Look,
+    /// The callback of the payment provider.
+    Pay,
+    /// An operator's request, whose answer its asker reads.
+    Operator,
 }
 
 /// A reply, read.
@@ -83,6 +130,12 @@ pub(crate) enum Answer {
     Cancelled(Box<Order>),
     /// 200 to a poll.
     Polled(Polled),
+    /// 200 to a look.
+    Found(Box<Order>),
+    /// 200 to a payment.
+    Paid(Box<Receipt>),
+    /// 200 to an operator.
+    Done { body: serde_json::Value, replayed: bool },
     /// A refusal of the contract.
     Refused(Code),
     /// Not of the contract's shape: which rule it breaks, and how.
@@ -102,6 +155,9 @@ pub(crate) fn read(route: Route, reply: &Reply<'_>) -> Answer {
         (Route::Order, 200) => Err("status 200 without `Idempotent-Replayed: true`".to_owned()),
         (Route::Cancel, 200) => order(reply).map(Answer::Cancelled),
         (Route::Poll, 200) => polled(reply).map(Answer::Polled),
+        (Route::Look, 200) => order(reply).map(Answer::Found),
+        (Route::Pay, 200) => parsed(reply).map(Answer::Paid),
+        (Route::Operator, 200) => parsed(reply).map(|body| Answer::Done { body, replayed: reply.replayed }),
         (_, 400..=499 | 503) => refusal(reply).map(Answer::Refused),
         (_, status) => return Answer::Broken(RULE_STATUS, format!("status {status}: {}", excerpt(reply.body))),
     };
@@ -112,6 +168,10 @@ pub(crate) fn read(route: Route, reply: &Reply<'_>) -> Answer {
 
 fn order(reply: &Reply<'_>) -> Result<Box<Order>, String> {
     serde_json::from_slice(reply.body).map(Box::new).map_err(|error| error.to_string())
+}
+
+fn parsed<T: serde::de::DeserializeOwned>(reply: &Reply<'_>) -> Result<T, String> {
+    serde_json::from_slice(reply.body).map_err(|error| error.to_string())
 }
 
 fn polled(reply: &Reply<'_>) -> Result<Polled, String> {

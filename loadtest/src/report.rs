@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::code::Code;
 use crate::desk::Sale;
+use crate::pay::PayReport;
 use crate::plan::Mode;
 use crate::tally::{Group, Tally};
 use crate::token::unix_ms;
@@ -37,6 +38,14 @@ pub struct Report {
     pub cancelled: u64,
     /// Polls: 200.
     pub polled: u64,
+    /// Callbacks of payments: 200.
+    pub paid: u64,
+    /// Looks at one order: 200.
+    pub found: u64,
+    /// An operator's requests: 200.
+    pub operated: u64,
+    /// What came of the payments, where the winners paid.
+    pub pay: Option<PayReport>,
     /// Refusals by code.
     pub refused: BTreeMap<&'static str, u64>,
     /// Errors of connections by kind; with riding out, one request may meet several.
@@ -83,7 +92,7 @@ pub struct SkuReport {
     pub sku_id: String,
     /// Its stock before the rush.
     pub stock: u64,
-    /// Units that shoppers of this run surely hold.
+    /// Units that shoppers of this run surely hold or have bought.
     pub held: u64,
 }
 
@@ -149,8 +158,16 @@ pub struct ViolationReport {
 }
 
 impl Report {
-    pub(crate) fn new(sale: &Sale, tally: Tally, rush: &[Worked], elapsed: Duration, acks: Option<Acks>) -> Self {
+    pub(crate) fn new(
+        sale: &Sale,
+        tally: Tally,
+        rush: &[Worked],
+        elapsed: Duration,
+        acks: Option<Acks>,
+        mut pay: Option<PayReport>,
+    ) -> Self {
         let plan = &sale.plan;
+        pay.iter_mut().for_each(|pay| pay.count(tally.pay));
         let units = sale.ledger.units_live(sale.skus.len(), unix_ms());
         let sku =
             |(sku, held): (&crate::desk::Sku, u64)| SkuReport { sku_id: sku.sku_id.clone(), stock: sku.stock, held };
@@ -174,6 +191,10 @@ impl Report {
             replayed: tally.replayed,
             cancelled: tally.cancelled,
             polled: tally.polled,
+            paid: tally.paid,
+            found: tally.found,
+            operated: tally.operated,
+            pay,
             refused: tally.refused.into_iter().enumerate().filter_map(by_name).collect(),
             transport_errors: tally.transport.iter().map(|(error, count)| (error.name(), *count)).collect(),
             retries: tally.retries,

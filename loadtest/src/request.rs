@@ -54,6 +54,29 @@ pub(crate) fn poll(from: From<'_>, activity_id: u64, sku_id: &str) -> Vec<u8> {
     get(from, format_args!("/v1/flash-sales/{activity_id}/result?sku_id={sku_id}"))
 }
 
+/// `GET /v1/orders/{order_id}`.
+pub(crate) fn look(from: From<'_>, order_id: u64) -> Vec<u8> {
+    get(from, format_args!("/v1/orders/{order_id}"))
+}
+
+/// A GET of an operator's.
+pub(crate) fn operator_get(from: From<'_>, path: &str) -> Vec<u8> {
+    get(from, format_args!("/admin/v1/{path}"))
+}
+
+/// A POST of an operator's.
+pub(crate) fn operator_post(from: From<'_>, path: &str, key: Option<&str>, body: &str) -> Vec<u8> {
+    let mut text = head(from, "POST", format_args!("/admin/v1/{path}"));
+    if let Some(key) = key {
+        put(&mut text, format_args!("Idempotency-Key: {key}\r\n"));
+    }
+    if !body.is_empty() {
+        text.push_str("Content-Type: application/json\r\n");
+    }
+    put(&mut text, format_args!("Content-Length: {}\r\n\r\n{body}", body.len()));
+    text.into_bytes()
+}
+
 /// `GET /v1/activities/{activity_id}`.
 pub(crate) fn activity(from: From<'_>, activity_id: u64) -> Vec<u8> {
     get(from, format_args!("/v1/activities/{activity_id}"))

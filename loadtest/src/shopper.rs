@@ -44,6 +44,10 @@ impl Shopper {
         share > 0.0 && self.dice.f64() < share
     }
 
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
     /// The same wish without the key.
     pub(crate) fn without_key(&self, sale: &Sale) -> Vec<u8> {
         request::order(self.from(sale), self.purchase(sale), None)

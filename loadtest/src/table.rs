@@ -3,6 +3,7 @@
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
 
+use crate::pay::PayReport;
 use crate::report::{Latecomers, Report};
 
 impl Report {
@@ -10,6 +11,9 @@ impl Report {
     #[must_use]
     pub fn table(&self) -> String {
         let mut text = format!("{}\n{}\n", self.outcomes(), self.latencies());
+        if let Some(pay) = &self.pay {
+            text.push_str(&format!("{}\n{}\n", payments(pay), money(pay)));
+        }
         for line in self.remarks() {
             text.push_str(&line);
             text.push('\n');
@@ -24,7 +28,15 @@ impl Report {
         };
         row("asked", self.asked);
         row("accepted", self.accepted);
-        for (name, count) in [("replayed", self.replayed), ("cancelled", self.cancelled), ("polled", self.polled)] {
+        let others = [
+            ("replayed", self.replayed),
+            ("cancelled", self.cancelled),
+            ("polled", self.polled),
+            ("payments answered", self.paid),
+            ("orders looked at", self.found),
+            ("operator's requests", self.operated),
+        ];
+        for (name, count) in others {
             if count > 0 {
                 row(name, count);
             }
@@ -69,7 +81,10 @@ impl Report {
             ));
         }
         for sku in &self.skus {
-            lines.push(format!("sku {}: {} of {} units held by these shoppers", sku.sku_id, sku.held, sku.stock));
+            lines.push(format!(
+                "sku {}: {} of {} units held or bought by these shoppers",
+                sku.sku_id, sku.held, sku.stock
+            ));
         }
         if self.latecomers.came + self.revisited > 0 {
             let Latecomers { came, accepted: got } = self.latecomers;
@@ -89,6 +104,31 @@ impl Report {
         }
         lines
     }
+}
+
+fn payments(pay: &PayReport) -> Table {
+    let mut table = table(&["payments", ""]);
+    let mut row = |name: String, count: u64| {
+        table.add_row([Cell::new(name), Cell::new(thousands(count)).set_alignment(CellAlignment::Right)]);
+    };
+    pay.orders.iter().for_each(|(state, count)| row(format!("orders {state}"), *count));
+    pay.payments.iter().for_each(|(outcome, count)| row(format!("payments {outcome}"), *count));
+    pay.acts.iter().for_each(|(act, count)| row((*act).to_owned(), *count));
+    if !pay.reconciled {
+        row("NOT RECONCILED: an operator's request was not answered".to_owned(), 0);
+    }
+    table
+}
+
+fn money(pay: &PayReport) -> Table {
+    let mut table = table(&["money", "received", "applied", "owed back", "paid back"]);
+    for (currency, sums) in &pay.money {
+        let sums = [sums.received_cents, sums.applied_cents, sums.owed_back_cents, sums.paid_back_cents];
+        let cells = sums.map(|cents| format!("{}.{:02}", thousands(cents / 100), cents % 100));
+        let right = cells.map(|text| Cell::new(text).set_alignment(CellAlignment::Right));
+        table.add_row([Cell::new(currency)].into_iter().chain(right));
+    }
+    table
 }
 
 fn table(header: &[&str]) -> Table {

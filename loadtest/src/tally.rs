@@ -11,6 +11,7 @@ use hdrhistogram::Histogram;
 use crate::code::Code;
 use crate::connection::TransportError;
 use crate::ledger::Violation;
+use crate::pay;
 use crate::reply::Answer;
 
 /// Examples kept of each broken rule.
@@ -26,13 +27,28 @@ pub(crate) enum Group {
     Refused,
     Cancelled,
     Polled,
+    /// Callbacks of payments.
+    Paid,
+    /// Looks at one order.
+    Found,
+    /// An operator's requests.
+    Operated,
     /// Answered at last, after the connection was lost or the server was on its way up or down.
     RiddenOut,
 }
 
 impl Group {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Accepted, Self::Replayed, Self::Refused, Self::Cancelled, Self::Polled, Self::RiddenOut];
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Accepted,
+        Self::Replayed,
+        Self::Refused,
+        Self::Cancelled,
+        Self::Polled,
+        Self::Paid,
+        Self::Found,
+        Self::Operated,
+        Self::RiddenOut,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -41,6 +57,9 @@ impl Group {
             Self::Refused => "refused",
             Self::Cancelled => "cancelled",
             Self::Polled => "polled",
+            Self::Paid => "payments answered",
+            Self::Found => "orders looked at",
+            Self::Operated => "operator's requests",
             Self::RiddenOut => "after an outage",
         }
     }
@@ -53,6 +72,10 @@ pub(crate) struct Tally {
     pub(crate) replayed: u64,
     pub(crate) cancelled: u64,
     pub(crate) polled: u64,
+    pub(crate) paid: u64,
+    pub(crate) found: u64,
+    pub(crate) operated: u64,
+    pub(crate) pay: pay::Counts,
     pub(crate) broken: u64,
     pub(crate) refused: [u64; Code::COUNT],
     pub(crate) transport: BTreeMap<TransportError, u64>,
@@ -62,7 +85,7 @@ pub(crate) struct Tally {
     pub(crate) late_asked: u64,
     pub(crate) late_accepted: u64,
     pub(crate) revisited: u64,
-    pub(crate) latency: [Histogram<u64>; 6],
+    pub(crate) latency: [Histogram<u64>; Group::ALL.len()],
     pub(crate) lateness: Histogram<u64>,
     pub(crate) violations: BTreeMap<&'static str, (u64, Vec<String>)>,
 }
@@ -75,6 +98,10 @@ impl Tally {
             replayed: 0,
             cancelled: 0,
             polled: 0,
+            paid: 0,
+            found: 0,
+            operated: 0,
+            pay: pay::Counts::default(),
             broken: 0,
             refused: [0; Code::COUNT],
             transport: BTreeMap::new(),
@@ -108,6 +135,18 @@ impl Tally {
             Answer::Polled(_) => {
                 self.polled += 1;
                 Group::Polled
+            }
+            Answer::Paid(_) => {
+                self.paid += 1;
+                Group::Paid
+            }
+            Answer::Found(_) => {
+                self.found += 1;
+                Group::Found
+            }
+            Answer::Done { .. } => {
+                self.operated += 1;
+                Group::Operated
             }
             Answer::Refused(code) => {
                 self.refused[code.index()] += 1;
@@ -149,6 +188,10 @@ impl Tally {
         self.replayed += other.replayed;
         self.cancelled += other.cancelled;
         self.polled += other.polled;
+        self.paid += other.paid;
+        self.found += other.found;
+        self.operated += other.operated;
+        self.pay.merge(other.pay);
         self.broken += other.broken;
         self.retries += other.retries;
         self.lost += other.lost;

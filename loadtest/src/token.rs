@@ -11,6 +11,9 @@ use crate::plan::Auth;
 /// Longer than any run, so that no shopper has to log in twice.
 const VALID_FOR_S: u64 = 24 * 3600;
 
+/// Shoppers are numbered from above 2^20 on, unless told otherwise.
+const OPERATOR: u64 = 2;
+
 /// A source of tokens for one issuer and audience.
 pub(crate) struct Mint {
     header: Header,
@@ -26,6 +29,8 @@ struct Claims<'a> {
     exp: u64,
     iss: &'a str,
     aud: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<&'static str>,
 }
 
 impl Mint {
@@ -42,8 +47,17 @@ impl Mint {
 
     /// A shopper's token.
     pub(crate) fn token(&self, user_id: u64) -> Result<String> {
+        self.signed(user_id, None)
+    }
+
+    /// The token of an operator, who works under a number that no shopper has.
+    pub(crate) fn operator(&self) -> Result<String> {
+        self.signed(OPERATOR, Some("operator"))
+    }
+
+    fn signed(&self, user_id: u64, role: Option<&'static str>) -> Result<String> {
         let sub = user_id.to_string();
-        let claims = Claims { sub: &sub, exp: self.expires_at_s, iss: &self.issuer, aud: &self.audience };
+        let claims = Claims { sub: &sub, exp: self.expires_at_s, iss: &self.issuer, aud: &self.audience, role };
         encode(&self.header, &claims, &self.key).context("could not sign a token with this secret")
     }
 }

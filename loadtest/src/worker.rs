@@ -12,6 +12,7 @@ use crate::acks::AckSender;
 use crate::connection::Connection;
 use crate::crowd::runtime;
 use crate::desk::{Booth, Desk, Sale};
+use crate::pay::{self, PayReport};
 use crate::plan::Mode;
 use crate::request::{self, From};
 use crate::schedule::{Arrivals, Schedule};
@@ -27,6 +28,9 @@ pub(crate) struct Worked {
     pub(crate) cpu: Duration,
 }
 
+/// What a thread comes to; the first one also reconciles.
+pub(crate) type Done = (Tally, Worked, Option<PayReport>);
+
 /// A thread's whole life; `place` of the plan's threads.
 pub(crate) fn work(
     sale: &Arc<Sale>,
@@ -34,7 +38,7 @@ pub(crate) fn work(
     acks: Option<AckSender>,
     barrier: &Barrier,
     mut stop: watch::Receiver<bool>,
-) -> Result<(Tally, Worked)> {
+) -> Result<Done> {
     runtime()?.block_on(async {
         tokio::select! {
             worked = phases(sale, place, acks, barrier) => worked,
@@ -43,7 +47,7 @@ pub(crate) fn work(
     })
 }
 
-async fn phases(sale: &Arc<Sale>, place: usize, acks: Option<AckSender>, barrier: &Barrier) -> Result<(Tally, Worked)> {
+async fn phases(sale: &Arc<Sale>, place: usize, acks: Option<AckSender>, barrier: &Barrier) -> Result<Done> {
     let desk = Arc::new(Desk::new(sale.clone(), acks));
     let booths = warm(&desk, place).await?;
 
@@ -55,9 +59,15 @@ async fn phases(sale: &Arc<Sale>, place: usize, acks: Option<AckSender>, barrier
     barrier.wait().await;
     let booths = everyone(sale, place, booths, afterwards).await?;
 
+    barrier.wait().await;
+    let pay = match (&sale.plan.pay, place) {
+        (Some(pay), 0) => Some(pay::reconcile(&desk, pay, &sale.counts_before).await?),
+        _ => None,
+    };
+
     let mut tally = std::mem::replace(&mut *desk.tally(), Tally::new());
     tally.reconnects = booths.iter().map(|booth| booth.connection.reconnects + booth.twin.reconnects).sum();
-    Ok((tally, worked))
+    Ok((tally, worked, pay))
 }
 
 /// Opens this thread's share of the connections, and has one reply on each.
@@ -115,6 +125,9 @@ async fn rush(mut booth: Booth, schedule: Arc<Schedule>) -> Result<Booth> {
     let sale = booth.desk.sale.clone();
     while let Some(index) = next(&sale.next_shopper, sale.plan.attempts) {
         visit::shop(&mut booth, &schedule, index).await?;
+        while let Ok(bill) = pay::due(&booth.desk) {
+            pay::step(&mut booth, &schedule, bill).await?;
+        }
         Gauges::add(&sale.gauges.shoppers_done);
     }
     Ok(booth)
@@ -134,6 +147,15 @@ async fn afterwards(mut booth: Booth, schedule: Arc<Schedule>) -> Result<Booth> 
     loop {
         let Some(winner) = desk.winners().pop() else { break };
         visit::revisit(&mut booth, &schedule, winner).await?;
+    }
+    // Whoever takes the last bill takes its further steps too, so nobody has to wait for a bill that is in hand.
+    loop {
+        let bill = pay::due(&desk);
+        match bill {
+            Ok(bill) => pay::step(&mut booth, &schedule, bill).await?,
+            Err(Some(wait)) => tokio::time::sleep(wait).await,
+            Err(None) => break,
+        }
     }
     Ok(booth)
 }

@@ -5,13 +5,17 @@ mod shop;
 use std::process::{Command, Output};
 
 use serde_json::Value;
-use shop::{Bug, SECRET, opened};
+use shop::{Bug, PAYMENTS_SECRET, SECRET, opened};
 
 /// Runs the command against a shop with this bug.
 fn crowd(bug: Bug, arguments: &[&str]) -> Output {
     let (_serving, plan, _shop) = opened(bug, 100, |_| {});
     let mut command = Command::new(env!("CARGO_BIN_EXE_crowd"));
+    command.env_remove("DOORBUSTER_PAYMENTS__SECRET");
     command.env("DOORBUSTER_AUTH__SECRET", SECRET).args(["--target", &plan.target.to_string()]);
+    if arguments.contains(&"--pay") {
+        command.args(["--operator", &plan.target.to_string()]);
+    }
     command.args(["--attempts", "500", "--connections", "8"]).args(arguments).output().expect("the command runs")
 }
 
@@ -47,4 +51,20 @@ fn a_run_that_cannot_be_made_gives_exit_status_2_and_says_why() {
     says(&["--sku", "9"], "no SKU `9`");
     says(&["--poll", "2"], "`poll`");
     says(&["--rate", "0"], "the rate");
+}
+
+#[test]
+fn winners_pay_with_a_secret_from_a_file_or_the_environment_and_never_without_one() {
+    let dir = tempfile::tempdir().expect("a place for the secret");
+    let file = dir.path().join("payments.txt");
+    std::fs::write(&file, format!("{PAYMENTS_SECRET}\n")).expect("it can be written");
+    let out = crowd(Bug::None, &["--pay", "--payments-secret-file", file.to_str().expect("plain text")]);
+    assert_eq!(out.status.code(), Some(0), "{out:?}");
+    let table = String::from_utf8_lossy(&out.stdout);
+    assert!(table.contains("payments applied") && table.contains("paid back"), "{table}");
+    let out = crowd(Bug::None, &["--pay"]);
+    assert_eq!(out.status.code(), Some(2), "{out:?}");
+    assert!(String::from_utf8_lossy(&out.stderr).contains("DOORBUSTER_PAYMENTS__SECRET"), "{out:?}");
+    let out = crowd(Bug::PaidTwice, &["--pay", "--payments-secret-file", file.to_str().expect("plain text")]);
+    assert_eq!(out.status.code(), Some(1), "{out:?}");
 }

@@ -5,9 +5,9 @@ mod shop;
 use std::collections::HashSet;
 use std::time::Duration;
 
-use loadtest::{AcksFile, Mode, Shares};
+use loadtest::{AcksFile, Mode, Pay, Shares};
 use serde_json::Value;
-use shop::{Bug, crowd_at};
+use shop::{Bug, PAYMENTS_SECRET, crowd_at};
 
 #[test]
 fn an_honest_shop_is_bought_out_without_a_violation() {
@@ -152,4 +152,37 @@ fn a_crowd_that_is_dropped_in_the_middle_leaves_its_log_whole() {
         let id: u64 = line["order_id"].as_str().expect("an id").parse().expect("decimal");
         assert!(sold.contains_key(&id));
     }
+}
+
+#[test]
+fn an_honest_shop_is_paid_in_every_way_and_the_operators_books_agree() {
+    let dir = tempfile::tempdir().expect("a place for the log");
+    let path = dir.path().join("acks.jsonl");
+    let (report, _) = crowd_at(Bug::None, 300, |plan| {
+        plan.threads = 2;
+        plan.attempts = 500;
+        plan.pay = Some(Pay { operator: plan.target, ..Pay::new(PAYMENTS_SECRET) });
+        plan.acks = Some(AcksFile { path: path.clone(), append: false });
+    });
+    assert!(report.holds(), "{}", report.table());
+    let pay = report.pay.as_ref().expect("they paid");
+    assert!(pay.reconciled && report.found > 250, "{}", report.table());
+    let all = ["applied", "refund_due", "refused, owed back: no such order"];
+    assert!(all.iter().all(|outcome| pay.payments[outcome] > 0), "{pay:?}");
+    assert_eq!(pay.acts.len(), 6, "{pay:?}");
+    for money in pay.money.values() {
+        let parts = money.applied_cents + money.owed_back_cents + money.paid_back_cents;
+        assert_eq!(money.received_cents, parts);
+    }
+    assert!(pay.money["CNY"].paid_back_cents > 0 && pay.money["XTS"].applied_cents == 0, "{pay:?}");
+    assert!(report.table().contains("paid back"), "{}", report.table());
+    let text = std::fs::read_to_string(&path).expect("the log");
+    let fields = |kind: &str| {
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        let line = lines.into_iter().find(|line| line["kind"] == kind).expect("one of each kind");
+        line.as_object().expect("an object").keys().cloned().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(fields("payment"), "amount_cents currency kind order_id payment_id payment_state state");
+    assert_eq!(fields("refund"), "kind order_id payment_id restock");
+    assert_eq!(fields("repaid"), "kind order_id payment_id");
 }

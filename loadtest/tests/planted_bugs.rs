@@ -2,7 +2,8 @@
 
 mod shop;
 
-use shop::{Bug, crowd_at};
+use loadtest::{Pay, Shares};
+use shop::{Bug, PAYMENTS_SECRET, crowd_at};
 
 /// The rule that a crowd finds broken in a shop with this bug.
 fn is_found(bug: Bug, rule: &str) {
@@ -104,4 +105,70 @@ fn a_cancel_that_does_nothing_is_found() {
 #[test]
 fn a_sale_that_goes_on_after_its_end_is_found() {
     is_found(Bug::SellsAfterTheEnd, "U4");
+}
+
+/// The rule that a crowd that pays finds broken in a shop with this bug.
+fn is_found_by_payers(bug: Bug, rule: &str) {
+    let (report, _) = crowd_at(bug, 300, |plan| {
+        plan.attempts = 400;
+        plan.shares = Shares::PLAIN;
+        plan.pay = Some(Pay { operator: plan.target, ..Pay::new(PAYMENTS_SECRET) });
+    });
+    let found = report.violations.iter().any(|violation| violation.rule.starts_with(rule));
+    assert!(found, "{bug:?} was not found:\n{}", report.table());
+}
+
+#[test]
+fn a_callback_that_is_believed_for_no_signature_or_an_old_one_is_found() {
+    is_found_by_payers(Bug::BelievesEverybody, "contract: a callback is believed");
+    is_found_by_payers(Bug::ForgetsTheTime, "contract: a callback is believed");
+}
+
+#[test]
+fn an_order_that_is_paid_twice_is_found() {
+    is_found_by_payers(Bug::PaidTwice, "M5: a payment is applied once");
+}
+
+#[test]
+fn a_payment_that_is_answered_otherwise_when_it_comes_again_is_found() {
+    is_found_by_payers(Bug::RepeatIsDueBack, "M5: a payment that is sent again");
+}
+
+#[test]
+fn a_payments_id_that_is_taken_with_another_content_is_found() {
+    is_found_by_payers(Bug::PaymentIdReused, "M5: a payment's id");
+}
+
+#[test]
+fn a_payment_of_nothing_or_of_any_amount_is_found() {
+    is_found_by_payers(Bug::PaysForNothing, "contract: which payments");
+    is_found_by_payers(Bug::AnyAmountWillDo, "contract: which payments");
+}
+
+#[test]
+fn a_cancelled_order_that_is_paid_and_a_paid_one_that_is_cancelled_are_found() {
+    is_found_by_payers(Bug::CancelledIsPaid, "M5: what a payment does");
+    is_found_by_payers(Bug::CancelsWhatIsPaid, "S3");
+}
+
+#[test]
+fn a_payment_that_its_order_does_not_show_is_found() {
+    is_found_by_payers(Bug::HidesPayments, "A1");
+}
+
+#[test]
+fn money_that_is_forgotten_or_owed_for_ever_is_found() {
+    is_found_by_payers(Bug::MismatchForgotten, "M6");
+    is_found_by_payers(Bug::DoneForgotten, "M6");
+    is_found_by_payers(Bug::RefundOwesNothing, "M6");
+}
+
+#[test]
+fn a_sold_unit_that_is_not_counted_is_found() {
+    is_found_by_payers(Bug::SoldForgotten, "S1");
+}
+
+#[test]
+fn an_operators_repeat_that_is_none_is_found() {
+    is_found_by_payers(Bug::DoneAgain, "U3: an operator");
 }

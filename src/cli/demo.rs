@@ -1,9 +1,11 @@
-//! `doorbuster demo`: the main job with nothing else installed. A crowd buys out the sample sale over real HTTP; then the
-//! server is stopped, its journal audited against what the crowd was told, and started again for you to try.
+//! `doorbuster demo`: the main job with nothing else installed. A crowd buys out the sample sale over real HTTP and pays,
+//! and an operator reconciles; then the server is stopped, its journal audited against what the crowd was told, and
+//! started again for you to try.
 
 use std::path::Path;
 
-use loadtest::{AcksFile, Plan};
+use anyhow::Context;
+use loadtest::{AcksFile, Pay, Plan};
 
 use super::scene::Scene;
 use super::signals::Signals;
@@ -43,7 +45,10 @@ async fn play(exit_after_audit: bool, attempts: u64) -> anyhow::Result<u8> {
 
     println!("1. A server on a fresh journal in {DIR}, with a sale of 1,000 phones.");
     let server = scene.start()?;
-    println!("2. A crowd: {attempts} shoppers, some of whom click twice, repeat themselves or come late.\n");
+    println!(
+        "2. A crowd: {attempts} shoppers, some of whom click twice, repeat themselves or come late. Winners pay, some"
+    );
+    println!("   twice, wrongly or not at all; an operator pays back what is owed.\n");
     let holds = tokio::select! {
         holds = crowd(&scene, &config, attempts) => holds?,
         _ = signals.next() => anyhow::bail!("stopped"),
@@ -72,6 +77,7 @@ async fn crowd(scene: &Scene, config: &Config, attempts: u64) -> anyhow::Result<
     let plan = Plan {
         target: scene.shopper,
         attempts,
+        pay: Some(Pay { operator: scene.operator, ..Pay::new(payments_secret(config)?) }),
         acks: Some(AcksFile { path: scene.acks.clone(), append: false }),
         ..Plan::new(ACTIVITY, secret)
     };
@@ -80,12 +86,19 @@ async fn crowd(scene: &Scene, config: &Config, attempts: u64) -> anyhow::Result<
     Ok(report.holds())
 }
 
+/// What signs callbacks. The sample's is public, so it may be shown.
+fn payments_secret(config: &Config) -> anyhow::Result<&str> {
+    let payments = config.payments.as_ref().context("the sample takes payments")?;
+    Ok(std::str::from_utf8(payments.secret.expose())?)
+}
+
 fn print_lines(scene: &Scene, config: &Config) -> anyhow::Result<()> {
     let now = Clock::start(UnixMillis(0)).now_ms();
     let ttl = std::time::Duration::from_secs(24 * 3600);
     let mint = |user, role| token::mint(&config.auth, token::Ask { user, role, ttl }, now);
     let (you, operator) = (mint(YOU, None)?, mint(OPERATOR, Some("operator"))?);
     let Scene { shopper, operator: desk, .. } = scene;
+    let secret = payments_secret(config)?;
     println!(
         "\
 API pages   http://{desk}/docs/
@@ -94,6 +107,7 @@ Ready?      http://{shopper}/readyz
 
 SHOPPER={you}
 OPERATOR={operator}
+PROVIDER={secret}
 
 # what is on sale, and what is left
 curl -sw '\\n' -H \"Authorization: Bearer $SHOPPER\" http://{shopper}/v1/activities/{ACTIVITY}
@@ -103,6 +117,14 @@ curl -sw '\\n' -H \"Authorization: Bearer $OPERATOR\" -H 'Content-Type: applicat
 # buy it; send the same line again, and the same order comes back
 curl -sw '\\n' -H \"Authorization: Bearer $SHOPPER\" -H 'Content-Type: application/json' -H 'Idempotency-Key: mine-1' \\
   -d '{{\"sku_id\":\"{SKU}\",\"quantity\":1,\"ref\":\"demo\"}}' http://{shopper}/v1/flash-sales/{ACTIVITY}/orders
+# pay it, as the payment provider says so: a signed callback; send the lines again, and nothing more happens
+ORDER=$(curl -s -H \"Authorization: Bearer $SHOPPER\" 'http://{shopper}/v1/flash-sales/{ACTIVITY}/result?sku_id={SKU}' | sed 's/.*\"order_id\":\"//;s/\".*//')
+BODY='{{\"payment_id\":\"mine-1\",\"order_id\":\"'$ORDER'\",\"amount_cents\":199900,\"currency\":\"CNY\",\"status\":\"paid\"}}'; T=$(date +%s)
+V1=$(printf %s \"$T.$BODY\" | openssl dgst -sha256 -hmac \"$PROVIDER\" | sed 's/.* //')
+curl -sw '\\n' -H \"Doorbuster-Signature: t=$T,v1=$V1\" -H 'Content-Type: application/json' -d \"$BODY\" http://{shopper}/v1/payments/callback
+# take it back, with the unit; then it is among what is owed back
+curl -sw '\\n' -H \"Authorization: Bearer $OPERATOR\" -H 'Content-Type: application/json' -d '{{\"restock\":true}}' http://{desk}/admin/v1/orders/$ORDER/refund
+curl -sw '\\n' -H \"Authorization: Bearer $OPERATOR\" 'http://{desk}/admin/v1/refunds?state=refund_due&limit=5'
 # the sale's numbers
 curl -sw '\\n' -H \"Authorization: Bearer $OPERATOR\" http://{desk}/admin/v1/activities/{ACTIVITY}/stats
 "

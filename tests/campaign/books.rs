@@ -22,9 +22,13 @@ impl Books {
             let ack: Value = serde_json::from_str(line).expect("a line is JSON");
             let order_id = ack["order_id"].as_str().expect("an acknowledgement names its order").to_owned();
             books.lines += 1;
-            if ack["kind"] == "cancel" {
-                cancelled.push(order_id);
-                continue;
+            match ack["kind"].as_str() {
+                Some("order") => {}
+                Some("cancel") => {
+                    cancelled.push(order_id);
+                    continue;
+                }
+                kind => panic!("nobody pays in this round: {kind:?}"),
             }
             let slots = ack["slots"].as_array().expect("an order has slots");
             let slots: Vec<u64> = slots.iter().map(|slot| slot.as_u64().expect("a slot is a number")).collect();

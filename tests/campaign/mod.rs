@@ -4,6 +4,7 @@
 
 mod books;
 mod operator;
+pub mod paying;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -59,13 +60,13 @@ pub struct Outcome {
 }
 
 /// The crowd while it is about.
-struct Crowd {
+pub struct Crowd {
     seen: Arc<Mutex<Snapshot>>,
     thread: thread::JoinHandle<Report>,
 }
 
 impl Crowd {
-    fn send(plan: Plan) -> Self {
+    pub fn send(plan: Plan) -> Self {
         let seen = Arc::new(Mutex::new(Snapshot::default()));
         let shown = Arc::clone(&seen);
         let progress = Arc::new(move |now: &Snapshot| *shown.lock().unwrap_or_else(PoisonError::into_inner) = *now);
@@ -80,11 +81,15 @@ impl Crowd {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).accepted
     }
 
-    fn is_over(&self) -> bool {
+    pub fn answered(&self) -> u64 {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).answered
+    }
+
+    pub fn is_over(&self) -> bool {
         self.thread.is_finished()
     }
 
-    fn join(self) -> Report {
+    pub fn join(self) -> Report {
         let report = self.thread.join().expect("the crowd does not panic");
         assert!(report.holds(), "the crowd saw a rule broken: {}", report.table());
         assert_eq!(report.lost, 0, "every request was answered in the end: {}", report.table());

@@ -16,6 +16,7 @@ use crate::acks::Ack;
 use crate::desk::{Booth, Desk, Sent, Winner};
 use crate::judge;
 use crate::ledger::Violation;
+use crate::pay;
 use crate::reply::{Answer, Route};
 use crate::schedule::Schedule;
 use crate::shopper::Shopper;
@@ -182,8 +183,13 @@ impl Visit<'_> {
         Ok(())
     }
 
-    /// Some winners will come back.
+    /// Winners will pay, or some of them will come back.
     fn leave(mut self) {
+        if let Some(pay) = &self.desk.sale.plan.pay {
+            let Shopper { sku, user_id, .. } = self.shopper;
+            let bill = |owned: &Owned| pay::bill(self.desk, pay, &owned.order, sku, user_id, self.shopper.token());
+            return self.owned.iter().for_each(bill);
+        }
         let single = self.owned.len() == 1 && !self.uncertain;
         if single && self.owned[0].keyed && self.shopper.rolls(self.desk.sale.plan.shares.revisit) {
             let winner = Winner { index: self.shopper.index, order_id: self.owned[0].order.order_id };

@@ -44,4 +44,34 @@ pub enum Bug {
     WrongSku,
     /// An order is paid the moment it is accepted.
     NewOrderPaid,
+    /// Any signature will do.
+    BelievesEverybody,
+    /// A signature of long ago is still good.
+    ForgetsTheTime,
+    /// A second payment of an order is applied too.
+    PaidTwice,
+    /// A payment that is sent again is owed back.
+    RepeatIsDueBack,
+    /// A payment's id is taken with another content.
+    PaymentIdReused,
+    /// A payment of no order is answered 200.
+    PaysForNothing,
+    /// Amount and currency are not looked at.
+    AnyAmountWillDo,
+    /// A payment of another amount is not recorded.
+    MismatchForgotten,
+    /// A cancelled order is paid.
+    CancelledIsPaid,
+    /// A paid order is cancelled.
+    CancelsWhatIsPaid,
+    /// An order does not show its first payment.
+    HidesPayments,
+    /// The counts have one sold unit too few.
+    SoldForgotten,
+    /// What was paid back is still owed.
+    DoneForgotten,
+    /// The repeat of an operator's request is no repeat.
+    DoneAgain,
+    /// The payment of a refunded order is not owed back.
+    RefundOwesNothing,
 }

@@ -1,8 +1,9 @@
 //! A shop that keeps the contract, for testing the crowd; and the bugs that can be planted in it.
 
-#![allow(dead_code, reason = "each test uses its own part")]
+#![allow(dead_code, unused_imports, reason = "each test uses its own part")]
 
 mod bug;
+mod pay;
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
 pub use bug::Bug;
+pub use pay::PAYMENTS_SECRET;
 
 pub const SECRET: &str = "a secret of at least thirty-two bytes";
 const EXPIRES_AT_MS: u64 = 9_000_000_000_000;
@@ -31,6 +33,7 @@ pub struct Books {
     keys: HashMap<(u64, String), (Value, u64)>,
     pub asked: u64,
     crashed: bool,
+    till: pay::Till,
 }
 
 pub struct Shop {
@@ -43,6 +46,8 @@ struct Ask {
     path: String,
     user: u64,
     key: Option<String>,
+    signature: Option<String>,
+    raw: Vec<u8>,
     body: Value,
 }
 
@@ -145,10 +150,6 @@ async fn serve(shop: Arc<Shop>, mut stream: TcpStream, crash: tokio::sync::mpsc:
 }
 
 fn parse(bytes: &[u8]) -> Option<(Ask, usize)> {
-    #[derive(Deserialize)]
-    struct Claims {
-        sub: String,
-    }
     let mut headers = [httparse::EMPTY_HEADER; 32];
     let mut request = httparse::Request::new(&mut headers);
     let head = match request.parse(bytes).expect("the crowd speaks HTTP") {
@@ -161,21 +162,33 @@ fn parse(bytes: &[u8]) -> Option<(Ask, usize)> {
     };
     let len: usize = header("content-length").map_or(0, |text| text.parse().expect("a length"));
     let body = bytes.get(head..head + len)?;
-    let token = header("authorization").expect("a token");
+    let signature = header("doorbuster-signature");
+    // A callback is signed and has no token.
+    let user = if signature.is_some() { 0 } else { user_of(&header("authorization").expect("a token")) };
+    let ask = Ask {
+        method: request.method.expect("whole").to_owned(),
+        path: request.path.expect("whole").to_owned(),
+        user,
+        key: header("idempotency-key"),
+        signature,
+        raw: body.to_vec(),
+        body: serde_json::from_slice(body).unwrap_or(Value::Null),
+    };
+    Some((ask, head + len))
+}
+
+fn user_of(token: &str) -> u64 {
+    #[derive(Deserialize)]
+    struct Claims {
+        sub: String,
+    }
     let mut rules = Validation::new(Algorithm::HS256);
     rules.set_audience(&["doorbuster"]);
     rules.set_issuer(&["doorbuster"]);
     rules.set_required_spec_claims(&["exp", "sub", "iss", "aud"]);
     let key = DecodingKey::from_secret(SECRET.as_bytes());
     let claims = decode::<Claims>(token.trim_start_matches("Bearer "), &key, &rules).expect("a valid token").claims;
-    let ask = Ask {
-        method: request.method.expect("whole").to_owned(),
-        path: request.path.expect("whole").to_owned(),
-        user: claims.sub.parse().expect("a decimal sub"),
-        key: header("idempotency-key"),
-        body: serde_json::from_slice(body).unwrap_or(Value::Null),
-    };
-    Some((ask, head + len))
+    claims.sub.parse().expect("a decimal sub")
 }
 
 fn problem(status: u16, code: &str) -> Reply {
@@ -207,7 +220,7 @@ impl Shop {
             }
             ("GET", ["flash-sales", "1001", "result", _]) => self.poll(&books, ask.user),
             ("POST", ["orders", id, "cancel"]) => self.cancel(&mut books, id.parse().expect("an id")),
-            _ => problem(404, "not_found"),
+            _ => self.answer_for_money(&mut books, ask).unwrap_or_else(|| problem(404, "not_found")),
         }
     }
 
@@ -278,7 +291,11 @@ impl Shop {
     fn cancel(&self, books: &mut Books, id: u64) -> Reply {
         let Books { orders, free, .. } = books;
         let order = orders.get_mut(&id).expect("an order of ours");
-        if self.bug != Bug::CancelForgotten && order["state"] == "held" {
+        let cancellable = order["state"] == "held" || self.bug == Bug::CancelsWhatIsPaid;
+        if order["state"] == "paid" && !cancellable {
+            return problem(409, "order_not_cancellable");
+        }
+        if self.bug != Bug::CancelForgotten && cancellable {
             order["state"] = json!("cancelled");
             free.extend(order["slots"].as_array().expect("slots").iter().filter_map(Value::as_u64));
         }

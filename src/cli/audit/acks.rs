@@ -1,5 +1,5 @@
-//! A client's log of acknowledgements, held against the journal (A1): what a shopper was told must be there, with the
-//! same outcome, and nobody may have been told the same thing twice.
+//! A client's log of acknowledgements, held against the journal (A1): what a shopper, a payment provider or an operator
+//! was told must be there, with the same outcome or a later one, and nobody may have been told the same thing twice.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -10,7 +10,10 @@ use anyhow::Context;
 use serde::Deserialize;
 
 use crate::domain::audit::Auditor;
-use crate::domain::{OrderState, OrderView};
+use crate::domain::order::Step;
+use crate::domain::payment::{PaymentState, PaymentStep, Why};
+use crate::domain::suspense::Suspense;
+use crate::domain::{OrderState, OrderView, PaymentView};
 use crate::ids::OrderId;
 
 /// One line of the log.
@@ -32,6 +35,25 @@ enum Ack {
         user_id: String,
         order_id: String,
     },
+    Payment {
+        payment_id: String,
+        order_id: String,
+        amount_cents: u64,
+        currency: String,
+        payment_state: String,
+        /// The order's, where the answer said it.
+        state: Option<String>,
+    },
+    /// An operator took a paid order back.
+    Refund {
+        order_id: String,
+        payment_id: String,
+    },
+    /// An operator said that a payment was paid back.
+    Repaid {
+        payment_id: String,
+        order_id: String,
+    },
 }
 
 /// What is known of an order.
@@ -48,12 +70,21 @@ pub enum Told {
 pub trait Sought {
     /// What is known of one.
     fn order(&self, id: OrderId) -> Told;
+
+    /// The payments that no order answered for; `None` where nobody can tell.
+    fn suspense(&self) -> Option<&Suspense> {
+        None
+    }
 }
 
 impl Sought for Auditor {
     fn order(&self, id: OrderId) -> Told {
         let sale = id.shard().and_then(|shard| self.sale(shard));
         sale.and_then(|sale| sale.order(id.sequence()?)).map_or(Told::Absent, Told::Order)
+    }
+
+    fn suspense(&self) -> Option<&Suspense> {
+        Some(Self::suspense(self))
     }
 }
 
@@ -82,11 +113,19 @@ impl Acks {
         let (mut faults, mut unknown) = (Vec::new(), 0);
         let mut placed: HashMap<&str, usize> = HashMap::new();
         let mut by_key: HashMap<(&str, &str, &str), &str> = HashMap::new();
+        let mut paid_by: HashMap<&str, &str> = HashMap::new();
         for (line, ack) in &self.0 {
             match self.matches(ack, sought) {
                 Ok(true) => {}
                 Ok(false) => unknown += 1,
                 Err(fault) => faults.push(format!("line {line}: {fault}")),
+            }
+            if let Ack::Payment { payment_id, order_id, payment_state, .. } = ack
+                && payment_state == PaymentState::Applied.as_str()
+                && let Some(other) = paid_by.insert(order_id, payment_id)
+                && other != payment_id
+            {
+                faults.push(format!("line {line}: order {order_id} is paid by {payment_id}, it was paid by {other}"));
             }
             let Ack::Order { user_id, activity_id, order_id, key, replayed, .. } = ack else { continue };
             if let (false, Some(first)) = (replayed, placed.insert(order_id, *line).filter(|_| !replayed)) {
@@ -117,11 +156,78 @@ impl Acks {
                     && order.sku_id.as_str() == sku_id
                     && order.quantity.0 == *quantity
                     && order.amount_cents.0 == *amount_cents
-                    && order.slots.iter().eq(slots.iter().copied());
+                    && (order.slots.iter().eq(slots.iter().copied()) || has_fresh_units(&order));
                 same.then_some(true)
                     .ok_or_else(|| format!("order {order_id} stands otherwise in the journal: {order:?}"))
             }
+            Ack::Payment { payment_id, order_id, amount_cents, currency, payment_state, state } => {
+                let Some((payment, order)) = find_payment(payment_id, order_id, sought)? else { return Ok(false) };
+                let same = (payment.amount_cents.0, &*payment.currency) == (*amount_cents, currency.as_str())
+                    && stands(&payment, payment_state)?
+                    && match (state, order) {
+                        (Some(state), Some(order)) => follows(order_state(state)?, order.state),
+                        (Some(_), None) => false,
+                        (None, _) => true,
+                    };
+                same.then_some(true).ok_or_else(|| {
+                    format!("payment {payment_id} was acknowledged as {payment_state}, order {state:?}; the journal has {payment:?}")
+                })
+            }
+            Ack::Refund { order_id, payment_id } => {
+                let Some((payment, order)) = find_payment(payment_id, order_id, sought)? else { return Ok(false) };
+                let holds = order.is_some_and(|order| order.state == OrderState::Refunded)
+                    && stands(&payment, PaymentState::RefundDue.as_str())?;
+                holds.then_some(true).ok_or_else(|| format!("order {order_id} was refunded, but is not: {payment:?}"))
+            }
+            Ack::Repaid { payment_id, order_id } => {
+                let Some((payment, _)) = find_payment(payment_id, order_id, sought)? else { return Ok(false) };
+                let holds = payment.state == PaymentState::Refunded;
+                holds.then_some(true).ok_or_else(|| format!("payment {payment_id} was paid back, but is not"))
+            }
         }
+    }
+}
+
+/// Whether a late payment gave the order other units than it was placed with.
+fn has_fresh_units(order: &OrderView) -> bool {
+    order.payments.iter().any(|payment| payment.reacquired)
+}
+
+/// Whether a payment stands where it was said to stand, or later by its table of transitions. What was applied can only
+/// be owed back because its order was refunded.
+fn stands(payment: &PaymentView, told: &str) -> Result<bool, String> {
+    fn leads(from: PaymentState, to: PaymentState) -> bool {
+        from == to || PaymentStep::ALL.into_iter().any(|step| from.after(step).is_some_and(|next| leads(next, to)))
+    }
+    let told = PaymentState::from_word(told).ok_or_else(|| format!("{told:?} is no state of a payment"))?;
+    let undone = told == PaymentState::Applied && payment.state != told;
+    Ok(leads(told, payment.state) && (!undone || payment.why == Some(Why::OrderRefunded)))
+}
+
+fn order_state(word: &str) -> Result<OrderState, String> {
+    OrderState::from_word(word).ok_or_else(|| format!("{word:?} is no state of an order"))
+}
+
+/// Whether an order that was in one state can be in the other later.
+fn follows(from: OrderState, to: OrderState) -> bool {
+    from == to || Step::ALL.into_iter().any(|step| from.after(step).is_some_and(|next| follows(next, to)))
+}
+
+type Found = Option<(PaymentView, Option<OrderView>)>;
+
+/// The payment, at its order or in the suspense account; `None` where nobody can tell.
+fn find_payment(payment_id: &str, order_id: &str, sought: &impl Sought) -> Result<Found, String> {
+    let order = order_id.parse().map_or(Told::Absent, |id| sought.order(id));
+    if let Told::Order(order) = &order
+        && let Some(payment) = order.payments.iter().find(|payment| *payment.payment_id == *payment_id)
+    {
+        return Ok(Some((payment.clone(), Some(order.clone()))));
+    }
+    let suspended = sought.suspense().map(|suspense| suspense.find_payment(payment_id));
+    match (suspended, order) {
+        (Some(Some(payment)), _) if *payment.named == *order_id => Ok(Some((payment, None))),
+        (None, _) | (_, Told::Unknown) => Ok(None),
+        _ => Err(format!("payment {payment_id} of order {order_id} was acknowledged and is not in the journal")),
     }
 }
 
