@@ -36,7 +36,7 @@ fn refunds(server: &Server, query: &str) -> Value {
     server.operator(get(&format!("/admin/v1/refunds{query}"))).ok(200)
 }
 
-fn ids(page: &Value) -> Vec<&str> {
+fn ids_of(page: &Value) -> Vec<&str> {
     page["refunds"]
         .as_array()
         .expect("a list")
@@ -78,7 +78,7 @@ fn a_refunded_orders_units_go_back_on_sale_if_told_and_whoever_was_refused_wins_
     server.operator(post(&format!("{SALE}/stock")).json(&json!({ "sku_id": "2001", "add": 1 }))).ok(200);
     assert_eq!(buy(&server, 2)["slots"], json!([3]));
     let poll = server.shopper(1, get("/v1/flash-sales/1001/result?sku_id=2001")).ok(200);
-    assert_eq!(poll, json!({ "result": "-1" }), "no live order");
+    assert_eq!((&poll["result"], &poll["state"]), (&first["order_id"], &json!("refunded")), "never back to -1");
     server.stop_and_audit();
 }
 
@@ -114,7 +114,7 @@ fn a_refund_is_made_once_and_a_repeat_is_told_so() {
     assert_eq!(server.operator(done("p1")).ok(200), body);
     assert_eq!(pay_for(&server, "p1", &paid).ok(200)["payment_state"], "refunded", "as it stands now");
     assert_eq!(refunds(&server, "?state=refund_due")["refunds"], json!([]));
-    assert_eq!(ids(&refunds(&server, "?state=refunded")), ["p1"]);
+    assert_eq!(ids_of(&refunds(&server, "?state=refunded")), ["p1"]);
 
     for request in [
         post("/admin/v1/orders/68719476999/refund").json(&json!({ "restock": true })),
@@ -149,7 +149,7 @@ fn two_operators_at_once_refund_an_order_once() {
     });
     let [stock, available, held, sold] = units(&server);
     assert_eq!((stock, held, available + sold), (8, 0, 8));
-    assert_eq!(ids(&refunds(&server, "?state=refund_due")).len(), 8);
+    assert_eq!(ids_of(&refunds(&server, "?state=refund_due")).len(), 8);
     server.stop_and_audit();
 }
 
@@ -166,20 +166,20 @@ fn the_list_is_paged_and_each_role_has_its_own() {
         server.operator(done(paid_back)).ok(200);
     }
     for (query, count) in [("", 10), ("?state=refund_due", 7), ("?state=refunded", 3), ("?limit=1000", 10)] {
-        assert_eq!(ids(&refunds(&server, query)).len(), count, "{query}");
+        assert_eq!(ids_of(&refunds(&server, query)).len(), count, "{query}");
     }
     for state in ["", "&state=refund_due", "&state=refunded"] {
         let all = refunds(&server, &format!("?limit=1000{state}"));
         let (mut found, mut cursor) = (Vec::new(), String::new());
         loop {
             let page = refunds(&server, &format!("?limit=2{state}{cursor}"));
-            found.extend(ids(&page).into_iter().map(str::to_owned));
+            found.extend(ids_of(&page).into_iter().map(str::to_owned));
             match page["next_cursor"].as_str() {
                 Some(next) => cursor = format!("&cursor={next}"),
                 None => break,
             }
         }
-        assert_eq!(found, ids(&all), "{state}");
+        assert_eq!(found, ids_of(&all), "{state}");
     }
     let lost = &refunds(&server, "?state=refunded")["refunds"][0];
     assert_eq!(
@@ -235,6 +235,49 @@ fn a_refund_in_any_part_comes_through_beside_the_homes_changes() {
     server.stop_and_audit();
 }
 
+#[test]
+fn a_payment_id_of_any_visible_characters_can_be_paid_back() {
+    let server = selling(1, json!({}));
+    let ids = ["ab/cd=", "ab%2Fcd=", "a%41", "aA", "a+b", "a%2Bb", "?q#f", "..", "%", "/", "\"'<>&;"];
+    for id in ids {
+        pay(&server, &payment(id, "nowhere", 1)).problem(404, "order_not_found");
+    }
+    let escaped = |id: &str| id.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+    for (left, id) in (0..ids.len()).rev().zip(ids) {
+        let body = server.operator(done(&escaped(id))).ok(200);
+        assert_eq!((&body["payment_id"], &body["payment_state"]), (&json!(id), &json!("refunded")));
+        assert_eq!(ids_of(&refunds(&server, "?state=refund_due")).len(), left, "{id}: its own and no other");
+    }
+    server.stop_and_audit();
+}
+
+/// More of them than are asked to leave at once owe something: the others leave all the same.
+#[test]
+fn activities_that_owe_do_not_keep_others_in_memory() {
+    const OWING: u64 = 65;
+    let tweak: fn(&mut doorbuster::config::Config) = |config| config.journal.retain_ended_s = 60;
+    let server = Server::start(Settings { tweak: Some(tweak), ..paying() });
+    for activity in 1..=OWING + 1 {
+        let mut sale = sale_with(1, json!({}));
+        sale["skus"][0]["sku_id"] = json!(format!("of-{activity}"));
+        server.operator(put(&format!("/admin/v1/activities/{activity}"), &sale)).ok(201);
+        if activity <= OWING {
+            let wish = json!({ "sku_id": format!("of-{activity}"), "quantity": 1 });
+            let path = format!("/v1/flash-sales/{activity}/orders");
+            let order = server.shopper(1, post(&path).json(&wish)).ok(201);
+            pay(&server, &payment(&format!("p{activity}"), id(&order), 1)).problem(422, "payment_mismatch");
+        }
+    }
+    server.clock.advance_ms(PAYMENT_WINDOW_S * 1_000);
+    server.clock.advance_ms(3_600_000 + 120_000);
+    wait_until_left(&server, 1.0);
+    for activity in 1..=OWING {
+        server.operator(done(&format!("p{activity}"))).ok(200);
+    }
+    wait_until_left(&server, 66.0);
+    server.stop_and_audit();
+}
+
 /// Waits until so many activities have left memory.
 fn wait_until_left(server: &Server, count: f64) {
     while server.metric("doorbuster_activities_left") != Some(count) {
@@ -277,6 +320,8 @@ fn what_is_owed_keeps_its_activity_and_what_comes_after_it_left_is_owed_back() {
         pay_for(server, "p1", expired).problem(422, "payment_mismatch");
         pay_for(server, "p2", paid).problem(422, "payment_mismatch");
         pay(server, &payment("p1", id(paid), PRICE + 1)).problem(422, "payment_mismatch");
+        let nobodys = format!("{}", id(paid).parse::<u64>().expect("a number") + 77);
+        pay(server, &payment("p1", &nobodys, PRICE)).problem(422, "payment_mismatch");
         // What comes now is owed back.
         for (payment_id, of, state) in [
             ("a1", paid, "paid"),

@@ -405,9 +405,9 @@ impl Desk {
     }
 }
 
-/// Runs a change to its end even where its client goes away and the server drops the request: an activity whose first
-/// event is written must get its actor.
-async fn to_the_end<T: 'static>(change: impl Future<Output = T> + 'static) -> T {
+/// Runs a change, or the recording of a payment, to its end even where its client goes away and the server drops the
+/// request: an activity whose first event is written must get its actor.
+pub(super) async fn to_the_end<T: 'static>(change: impl Future<Output = T> + 'static) -> T {
     actix::spawn(change).await.expect("a change does not panic, and its runtime outlives the request")
 }
 

@@ -3,7 +3,7 @@
 //! The card (definition, pause, version) is shown only once it is durable. The counts of free units are shown at once:
 //! `sold_out` is the one answer that may run ahead of the disk, and it is what losers get, at the price of one load.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
@@ -20,6 +20,8 @@ pub(super) struct Door {
     units: RwLock<Vec<Arc<Units>>>,
     /// By part, when the next hold runs out; the end of time where none is held. From then on the counts are out of date.
     next_deadlines_ms: Box<[AtomicU64]>,
+    /// By part, whether money is owed back there.
+    owes: Box<[AtomicBool]>,
     /// Refusals that were given here, at the door.
     pub refused: DoorRefusals,
 }
@@ -57,6 +59,7 @@ impl Door {
             units: RwLock::new(units),
             // Until its actor has started, everything goes to the actor.
             next_deadlines_ms: (0..parts).map(|_| AtomicU64::new(0)).collect(),
+            owes: (0..parts).map(|_| AtomicBool::new(false)).collect(),
             refused: DoorRefusals::default(),
         }
     }
@@ -70,6 +73,7 @@ impl Door {
             card: ArcSwap::from_pointee(card),
             units: RwLock::default(),
             next_deadlines_ms: Box::default(),
+            owes: Box::default(),
             refused: DoorRefusals::default(),
         }
     }
@@ -79,10 +83,12 @@ impl Door {
         self.next_deadlines_ms.is_empty()
     }
 
-    /// Whether nothing can happen behind it any more, `retain_ms` after the end: so it seems from here.
+    /// Whether nothing is left to do behind it, `retain_ms` after the end: so it seems from here.
     pub fn seems_settled(&self, now_ms: UnixMillis, retain_ms: u64) -> bool {
         let holds_nothing = || self.next_deadlines_ms.iter().all(|at| at.load(Ordering::SeqCst) == u64::MAX);
-        !self.has_left() && now_ms >= self.card().ended_at_ms.plus_ms(retain_ms) && holds_nothing()
+        let owes_nothing = || !self.owes.iter().any(|owes| owes.load(Ordering::Relaxed));
+        let is_over = now_ms >= self.card().ended_at_ms.plus_ms(retain_ms);
+        !self.has_left() && is_over && holds_nothing() && owes_nothing()
     }
 
     /// Over how many parts the activity is spread, while it is in memory.
@@ -102,6 +108,11 @@ impl Door {
     /// Shows when the next hold of a part runs out.
     pub fn show_deadline(&self, part: u16, next: Option<UnixMillis>) {
         self.next_deadlines_ms[usize::from(part)].store(next.map_or(u64::MAX, |next| next.0), Ordering::SeqCst);
+    }
+
+    /// Shows whether a part owes money back.
+    pub fn show_debt(&self, part: u16, owes: bool) {
+        self.owes[usize::from(part)].store(owes, Ordering::Relaxed);
     }
 
     /// Whether a part's counts of free units are those of this instant: it has no hold that ran out and is not released.

@@ -21,6 +21,7 @@ use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
 use self::gather::Job;
+pub(super) use self::look_up::newest_live;
 use self::parked::Parked;
 use super::ack::{Ack, Unanimous};
 use super::ask::{Answer, Question, Reason, Refused};
@@ -70,6 +71,7 @@ impl Shard {
             is_settled: false,
             has_left: false,
         };
+        shard.door.show_debt(shard.part(), shard.state.owes());
         for (index, _, _) in shard.state.sku_ids() {
             shard.units[usize::from(index.0)].changed(shard.part(), 0, shard.state.free_units(index));
         }
@@ -188,6 +190,9 @@ impl Shard {
         for event in &decision.events {
             self.apply(at_ms, event);
             self.payments.note(shard, event);
+            if event.is_of_money() {
+                self.door.show_debt(self.part(), self.state.owes());
+            }
         }
         decision.events.into_iter().map(|event| Entry { shard, at_ms, event }).collect()
     }

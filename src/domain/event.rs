@@ -98,6 +98,12 @@ impl Event {
         weight.max(1)
     }
 
+    /// Whether it changes what was paid or is owed.
+    #[must_use]
+    pub fn is_of_money(&self) -> bool {
+        matches!(self, Self::PaymentReceived(_) | Self::OrderRefunded(_) | Self::RefundDone(_))
+    }
+
     /// The operator's change that it is or belongs to, where it is one's.
     #[must_use]
     pub fn change(&self) -> Option<&Change> {

@@ -25,35 +25,26 @@ impl Sale {
         }
         let order = self.orders.get(command.order).ok_or(Refusal::OrderNotFound)?;
         let fits = currency.is_none() && command.amount_cents == order.amount_cents;
-        // The deadline has passed and its release is a moment away.
-        let has_lapsed = |order: &Order| order.state == OrderState::Held && now_ms >= order.expires_at_ms;
-        let lapsed = has_lapsed(order);
-        let outcome = match order.state {
-            _ if !fits => Outcome::Due(Why::Mismatch),
-            OrderState::Held if !lapsed => Outcome::Applied,
-            OrderState::Held | OrderState::Expired => match self.reacquire(order, lapsed, now_ms) {
-                Ok(Some(slots)) => Outcome::Reacquired(slots),
-                Ok(None) if command.may_wait => return Err(Refusal::SoldOut),
-                Ok(None) | Err(TooLate) => Outcome::Due(Why::Late),
-            },
-            OrderState::Paid => Outcome::Due(Why::AlreadyPaid),
-            OrderState::Cancelled => Outcome::Due(Why::Cancelled),
-            OrderState::Refunded => Outcome::Due(Why::AlreadyRefunded),
+        let (outcome, ended) = match order.state {
+            _ if !fits => (Outcome::Due(Why::Mismatch), Vec::new()),
+            OrderState::Held if now_ms < order.expires_at_ms => (Outcome::Applied, Vec::new()),
+            OrderState::Held | OrderState::Expired => {
+                let ended = self.ended_of(command.order, order, now_ms);
+                match self.reacquire(order, &ended, now_ms) {
+                    Ok(Some(slots)) => (Outcome::Reacquired(slots), ended),
+                    Ok(None) if command.may_wait => return Err(Refusal::SoldOut),
+                    Ok(None) | Err(TooLate) => (Outcome::Due(Why::Late), ended),
+                }
+            }
+            OrderState::Paid => (Outcome::Due(Why::AlreadyPaid), Vec::new()),
+            OrderState::Cancelled => (Outcome::Due(Why::Cancelled), Vec::new()),
+            OrderState::Refunded => (Outcome::Due(Why::AlreadyRefunded), Vec::new()),
         };
         let number =
             self.payments.count().checked_add(1).ok_or(Refusal::TooLarge { what: "a shard's 2^32 payments" })?;
         let mut events: Events = smallvec![];
-        let is_late =
-            !matches!(outcome, Outcome::Applied) && matches!(order.state, OrderState::Held | OrderState::Expired);
-        if fits && is_late {
-            // What else of this user has lapsed counts against the limit until it is released.
-            let others = self.orders.of_user(order.user).filter(|(number, _)| *number != command.order);
-            let others = others.filter(|(_, other)| has_lapsed(other)).map(|(number, _)| number);
-            let orders: Vec<u32> =
-                lapsed.then_some(command.order).into_iter().chain(others).take(EXPIRE_STEP_ORDERS).collect();
-            if !orders.is_empty() {
-                events.push(Event::HoldsExpired(HoldsExpired { orders }));
-            }
+        if !ended.is_empty() {
+            events.push(Event::HoldsExpired(HoldsExpired { orders: ended }));
         }
         events.push(Event::PaymentReceived(Box::new(PaymentReceived {
             payment: number,
@@ -66,22 +57,33 @@ impl Sale {
         Ok(Decision::payment(events, number, false))
     }
 
+    /// The holds of a late order's user whose deadline has passed and whose release is a moment away: they end with the
+    /// payment, a step of them, for until then they count against the limit. The order's own comes first.
+    fn ended_of(&self, number: u32, order: &Order, now_ms: UnixMillis) -> Vec<u32> {
+        let has_lapsed = |order: &Order| order.state == OrderState::Held && now_ms >= order.expires_at_ms;
+        let others = self.orders.of_user(order.user).filter(|(other, _)| *other != number);
+        let others = others.filter(|(_, other)| has_lapsed(other)).map(|(other, _)| other);
+        has_lapsed(order).then_some(number).into_iter().chain(others).take(EXPIRE_STEP_ORDERS).collect()
+    }
+
     /// The fresh slots that an order whose hold has run out may have (S4); `None` where too few are free here.
-    fn reacquire(&self, order: &Order, lapsed: bool, now_ms: UnixMillis) -> Result<Option<Slots>, TooLate> {
+    fn reacquire(&self, order: &Order, ended: &[u32], now_ms: UnixMillis) -> Result<Option<Slots>, TooLate> {
         let open = matches!(self.phase(now_ms), Phase::Running | Phase::Paused);
         let policy = self.definition.on_late_payment == OnLatePayment::ReacquireOrRefund;
         let others = self.orders.of_user(order.user).map(|(_, other)| other);
-        let counts = |other: &&Order| match other.state {
-            OrderState::Held => now_ms < other.expires_at_ms,
-            state => state.is_live(),
-        };
-        let units = others.filter(counts).map(|other| other.quantity().0).sum::<u32>() + order.quantity().0;
+        let live: u32 = others.filter(|other| other.state.is_live()).map(|other| other.quantity().0).sum();
+        let released = |number: &u32| self.orders.get(*number).map_or(0, |other| other.quantity().0);
+        let units = live - ended.iter().map(released).sum::<u32>() + order.quantity().0;
         let sku = self.sku(order.sku);
         if !open || !policy || !sku.listed || units > self.definition.per_user_limit.0 {
             return Err(TooLate);
         }
         // What it gives back at this instant is free, and nobody was before it.
-        Ok(if lapsed { Some(order.slots.clone()) } else { sku.free.lowest(order.quantity().0) })
+        Ok(if order.state == OrderState::Held {
+            Some(order.slots.clone())
+        } else {
+            sku.free.lowest(order.quantity().0)
+        })
     }
 
     pub(super) fn apply_payment(&mut self, at_ms: UnixMillis, event: &PaymentReceived) {

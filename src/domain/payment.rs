@@ -95,6 +95,9 @@ pub enum Why {
     /// There is no such order.
     #[serde(rename = "u")]
     UnknownOrder,
+    /// The order's activity had left memory, and the order could not be read at that moment.
+    #[serde(rename = "e")]
+    ActivityLeft,
     /// It had paid the order, which an operator then refunded.
     #[serde(rename = "o")]
     OrderRefunded,
@@ -102,13 +105,14 @@ pub enum Why {
 
 impl Why {
     /// Every reason.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Late,
         Self::Cancelled,
         Self::AlreadyPaid,
         Self::AlreadyRefunded,
         Self::Mismatch,
         Self::UnknownOrder,
+        Self::ActivityLeft,
         Self::OrderRefunded,
     ];
 
@@ -122,6 +126,7 @@ impl Why {
             Self::AlreadyRefunded => "already_refunded",
             Self::Mismatch => "mismatch",
             Self::UnknownOrder => "unknown_order",
+            Self::ActivityLeft => "activity_left",
             Self::OrderRefunded => "order_refunded",
         }
     }

@@ -8,7 +8,7 @@ use super::command::{Command, Decision, Request, RequestKey, Stamped};
 use super::deadlines::Deadlines;
 use super::definition::Definition;
 use super::event::{ActivityDefined, Author, Change, Event, Events};
-use super::order::{Order, OrderView};
+use super::order::{Order, OrderState, OrderView};
 use super::orders::Orders;
 use super::part::Part;
 use super::payment::{PaymentView, Payments};
@@ -387,6 +387,11 @@ impl Sale {
     /// All orders from number `first` on, oldest first.
     pub fn orders_from(&self, first: u32) -> impl Iterator<Item = OrderView> + '_ {
         self.orders.from(first).map(|(number, order)| self.view(number, order))
+    }
+
+    /// Where all orders from number `first` on stand, oldest first.
+    pub fn states_from(&self, first: u32) -> impl Iterator<Item = (u32, OrderState)> + '_ {
+        self.orders.from(first).map(|(number, order)| (number, order.state))
     }
 
     /// The id of this shard's order of that number.

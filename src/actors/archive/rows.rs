@@ -9,6 +9,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::Lies;
 use crate::actors::ask::{Answer, Page, Question, Reason, Refused, SaleView, ShardView};
+use crate::actors::shard::newest_live;
 use crate::domain::command::PlaceOrder;
 use crate::domain::sale::SkuCount;
 use crate::domain::{OrderState, OrderView, PaymentView, Phase, Refusal};
@@ -86,7 +87,7 @@ async fn answer(
     at_ms: UnixMillis,
 ) -> Result<Result<Answer, Refusal>, Error> {
     let (state, key, beyond) = (None, None, None);
-    let all = Wanted { shard, user: None, state, live: false, key, beyond, newest_first: true, limit: usize::MAX };
+    let all = Wanted { shard, user: None, state, key, beyond, newest_first: true, limit: usize::MAX };
     Ok(match question {
         Question::Order { number, user } => {
             let order = rows.order(OrderId::new(shard, number)).await?;
@@ -116,9 +117,9 @@ async fn answer(
             // Nothing is held any more, and what was paid stays.
             let left = rows.activity(lies.activity_id).await?;
             let listed = left.is_some_and(|left| left.definition.sku(&sku).is_some());
-            let live = Wanted { user: Some(user), live: true, ..all };
-            let live = rows.orders(live).await?.into_iter().find(|order| order.row.sku_id == sku);
-            if listed { Ok(Answer::Live(live.map(view))) } else { Err(Refusal::SkuNotFound) }
+            let own = rows.orders(Wanted { user: Some(user), ..all }).await?.into_iter();
+            let live = newest_live(&mut own.filter(|order| order.row.sku_id == sku).map(view));
+            if listed { Ok(Answer::Live(live)) } else { Err(Refusal::SkuNotFound) }
         }
         Question::Orders(page) => Ok(one_page(rows, shard, &page).await?),
         Question::Sale => Ok(sale(rows, lies, at_ms).await?),
@@ -153,8 +154,8 @@ fn replay(orders: Vec<Found>, command: &PlaceOrder) -> Result<Answer, Refusal> {
 async fn one_page(rows: &mut ReadBack, shard: ShardId, page: &Page) -> Result<Answer, Error> {
     let beyond = page.after.filter(|after| after.shard() == Some(shard)).and_then(OrderId::sequence);
     let limit = page.limit.saturating_add(1);
-    let (user, state, live, key) = (page.user, page.state, false, None);
-    let wanted = Wanted { shard, user, state, live, key, beyond, newest_first: false, limit };
+    let (user, state, key) = (page.user, page.state, None);
+    let wanted = Wanted { shard, user, state, key, beyond, newest_first: false, limit };
     let (orders, more) = cut(rows.orders(wanted).await?, page.limit);
     let next = orders.last().filter(|_| more).map(|order| order.order_id);
     Ok(Answer::Page(orders, next))

@@ -11,6 +11,7 @@ mod stage;
 mod tally;
 mod world;
 
+use crate::actors::ask::Unavailable;
 use random::Random;
 use tally::Tally;
 use world::World;
@@ -89,6 +90,32 @@ fn a_crowd_at_one_shard_gets_what_all_have() {
     let tally = world.tally();
     assert_eq!((tally.accepted, tally.accepted + tally.sold_out + tally.overloaded), (1_000, 1_100));
     assert!(tally.moves < 200, "{} moves: a crowd does not fetch unit by unit", tally.moves);
+}
+
+/// A journal that is not the one whose orders are in MySQL may have lost what it sold: a late payment has no fresh units
+/// from it. A payment in time is recorded.
+#[test]
+fn a_late_payment_takes_no_units_that_another_journal_may_have_sold() {
+    for (why, payments, overloaded) in [(Unavailable::NotOurs, 1, 1), (Unavailable::BacklogFull, 2, 0)] {
+        let mut world = World::fixed(Random::from(7), 1, 2);
+        world.place(1, 1);
+        world.settle();
+        world.unavailable = Some(why);
+        world.pay_one();
+        world.settle();
+        assert_eq!(world.tally().payments, 1, "in time");
+        world.unavailable = None;
+        let mut world = World::fixed(Random::from(7), 1, 2);
+        world.place(1, 1);
+        world.settle();
+        world.at_ms += 1_000;
+        world.unavailable = Some(why);
+        world.expire_all();
+        world.pay_one();
+        world.settle();
+        let tally = world.tally();
+        assert_eq!((tally.payments + 1, tally.overloaded), (payments, overloaded), "{why:?}");
+    }
 }
 
 /// Two units on two shards, and one order wants both.

@@ -16,6 +16,11 @@ use crate::ids::{Cents, OrderId, UnixMillis, UserId};
 pub type Paid = BTreeMap<u64, (OrderId, PaymentState)>;
 
 impl World {
+    /// Releases all that has run out.
+    pub fn expire_all(&mut self) {
+        (0..self.parts).for_each(|part| self.turn(part, |shard, turn| while shard.expire(turn) {}));
+    }
+
     /// Pays an order that was acknowledged, whatever became of it.
     pub fn pay_one(&mut self) {
         let ids: Vec<OrderId> = self.kept.keys().copied().collect();

@@ -10,7 +10,7 @@ use super::random::Random;
 use super::stage::{HOME, SKUS, WINDOW_MS, definition, fold, open, redefine, sku_definition, sku_id};
 use super::tally::Tally;
 use crate::actors::ack::Ack;
-use crate::actors::ask::{Answer, Operation, Question};
+use crate::actors::ask::{Answer, Operation, Question, Unavailable};
 use crate::actors::door::Door;
 use crate::actors::letter::Letter;
 use crate::actors::roll_forward::behind;
@@ -90,6 +90,8 @@ pub struct World {
     pub payments: u64,
     pub change_id: u64,
     pub churn: bool,
+    /// Why new orders must wait, where they must.
+    pub unavailable: Option<Unavailable>,
     pub tally: Tally,
 }
 
@@ -135,6 +137,7 @@ impl World {
             payments: 0,
             change_id: 1,
             churn: false,
+            unavailable: None,
             tally: Tally::default(),
         }
     }
@@ -276,9 +279,9 @@ impl World {
     }
 
     /// Gives a part a turn, as its host does.
-    fn turn(&mut self, part: u16, act: impl FnOnce(&mut Shard, &mut Turn)) {
+    pub fn turn(&mut self, part: u16, act: impl FnOnce(&mut Shard, &mut Turn)) {
         let idle = self.acks.is_empty() && self.durable == self.entries.len();
-        let mut turn = Turn::at(UnixMillis(self.at_ms), idle, None);
+        let mut turn = Turn::at(UnixMillis(self.at_ms), idle, self.unavailable);
         let shard = &mut self.shards[usize::from(part)];
         act(shard, &mut turn);
         shard.show_deadline();

@@ -7,7 +7,8 @@ use actix::dev::SendError;
 use tokio::sync::oneshot;
 
 use super::{Behind, Entrance, Router};
-use crate::actors::ask::{Answer, Ask, Asked, Question, Reason, Unavailable};
+use crate::actors::ask::{Answer, Ask, Asked, Question, Reason, Refused, Unavailable};
+use crate::actors::desk::to_the_end;
 use crate::domain::command::{CloseRefund, PayOrder, RefundOrder, Suspend};
 use crate::domain::payment::Why;
 use crate::domain::{OrderState, OrderView, PaymentState, PaymentView, Refusal, Suspense};
@@ -48,7 +49,14 @@ struct Found {
 
 impl Router {
     /// Brings a payment to the order that it names, and what no order in memory answers for to the suspense account.
-    pub async fn pay(&self, notice: &Notice) -> Answer {
+    ///
+    /// Runs to its end even where its client goes away: a payment that has come is recorded.
+    pub async fn pay(&self, notice: Notice) -> Answer {
+        let router = self.clone();
+        to_the_end(async move { router.pay_patiently(&notice).await }).await
+    }
+
+    async fn pay_patiently(&self, notice: &Notice) -> Answer {
         for _ in 0..OWNERS_MAX {
             let answer = match self.not_yet() {
                 Some(answer) => answer.answer().await,
@@ -78,6 +86,7 @@ impl Router {
     }
 
     async fn pay_order(&self, found: &Found, notice: &Notice, is_known: bool) -> Answer {
+        let has_left = matches!(found.entrance.behind, Behind::Archive(_));
         let asked = match &found.entrance.behind {
             Behind::Hosts(..) => {
                 let command = PayOrder {
@@ -92,8 +101,14 @@ impl Router {
             Behind::Archive(_) => self.order_of(found).await,
         };
         match asked {
-            Answer::Refused(refused) if refused.reason == Reason::Rule(Refusal::OrderNotFound) => {
-                self.suspend(notice, Why::UnknownOrder).await
+            Answer::Refused(refused) if refused.reason == Reason::Rule(Refusal::OrderNotFound) => match is_known {
+                // It was received for another order of that shard.
+                true => self.refused(Refusal::PaymentReused.into()).await,
+                false => self.suspend(notice, Why::UnknownOrder).await,
+            },
+            // What has left is slow to be read, or only MySQL has it: that must not keep a payment from being recorded.
+            Answer::Refused(Refused { reason: Reason::Unavailable(_), .. }) if !is_known && has_left => {
+                self.suspend(notice, Why::ActivityLeft).await
             }
             Answer::Order { order, .. } => {
                 let currency = &found.entrance.door.card().definition.currency;
@@ -118,9 +133,10 @@ impl Router {
         match self.ask_suspense(Question::Suspend(command)).answer().await {
             Answer::Payment { payment, replayed, .. } if payment.why != Some(Why::UnknownOrder) => {
                 let order = match self.find_order(&payment.named) {
+                    // Told where it can be read: the payment is recorded either way.
                     Some(found) => match self.order_of(&found).await {
                         Answer::Order { order, .. } => Some(order.state),
-                        refused => return refused,
+                        _ => None,
                     },
                     None => None,
                 };

@@ -4,8 +4,23 @@ use std::sync::atomic::Ordering;
 
 use super::Shard;
 use crate::actors::ask::{Answer, Page, Question, SaleView, ShardView};
-use crate::domain::{OrderView, Refusal};
+use crate::domain::{OrderState, OrderView, Refusal};
 use crate::ids::{OrderId, UnixMillis};
+
+/// The order that a poll tells of, among one user's of a SKU, newest first: the newest live one; else the newest that was
+/// refunded, which was bought and is neither cancelled nor expired.
+pub(in crate::actors) fn newest_live(orders: &mut dyn Iterator<Item = OrderView>) -> Option<OrderView> {
+    let mut refunded = None;
+    for order in orders {
+        if order.state.is_live() {
+            return Some(order);
+        }
+        if order.state == OrderState::Refunded && refunded.is_none() {
+            refunded = Some(order);
+        }
+    }
+    refunded
+}
 
 /// Orders that one page of a look-up walks at most: about a millisecond.
 const SCAN_MAX: usize = 20_000;
@@ -27,8 +42,8 @@ impl Shard {
             }
             Question::Live { user, sku } => {
                 let listed = self.state.sku_ids().any(|(_, known, _)| known == sku);
-                let is_live = |order: &OrderView| order.state.is_live() && order.sku_id == *sku;
-                let live = self.state.orders_of(*user).find(is_live);
+                let mut orders = self.state.orders_of(*user).filter(|order| order.sku_id == *sku);
+                let live = newest_live(&mut orders);
                 if listed { Ok(Answer::Live(live)) } else { Err(Refusal::SkuNotFound) }
             }
             Question::Payment { payment_id } => {
@@ -60,10 +75,8 @@ impl Shard {
         let after =
             page.after.filter(|after| after.shard() == Some(self.id())).and_then(OrderId::sequence).unwrap_or(0);
         let mut last = after;
-        let wanted = |order: &OrderView| {
-            page.user.is_none_or(|user| order.user == user) && page.state.is_none_or(|state| order.state == state)
-        };
         if let Some(user) = page.user {
+            let wanted = |order: &OrderView| page.state.is_none_or(|state| order.state == state);
             let mut orders: Vec<_> = self.state.orders_of(user).filter(wanted).collect();
             orders.retain(|order| order.order_id.sequence().is_some_and(|number| number > after));
             orders.reverse();
@@ -72,10 +85,10 @@ impl Shard {
             let next = orders.last().filter(|_| more).map(|order| order.order_id);
             return Answer::Page(orders, next);
         }
-        for order in self.state.orders_from(after.saturating_add(1)).take(SCAN_MAX) {
-            last = order.order_id.sequence().unwrap_or(last);
-            if wanted(&order) {
-                found.push(order);
+        for (number, state) in self.state.states_from(after.saturating_add(1)).take(SCAN_MAX) {
+            last = number;
+            if page.state.is_none_or(|wanted| wanted == state) {
+                found.extend(self.state.order(number));
             }
             if found.len() == page.limit {
                 break;

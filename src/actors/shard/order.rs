@@ -181,11 +181,14 @@ struct Wanted {
 }
 
 /// Whether a decision takes units that are free, of which those who wait come first.
-fn takes_free_units(decision: &Decision) -> bool {
+pub(super) fn takes_free_units(decision: &Decision) -> bool {
     match decision.events.as_slice() {
         [Event::OrderPlaced(_)] => true,
-        [Event::PaymentReceived(event)] => matches!(event.outcome, Outcome::Reacquired(_)),
-        // A hold that has just run out takes its own units back.
+        [before @ .., Event::PaymentReceived(event)] => {
+            // A hold that runs out in the same decision takes its own units back.
+            let own = before.iter().any(|it| matches!(it, Event::HoldsExpired(it) if it.orders.contains(&event.order)));
+            matches!(event.outcome, Outcome::Reacquired(_)) && !own
+        }
         _ => false,
     }
 }

@@ -4,6 +4,7 @@
 use tokio::sync::oneshot;
 
 use super::Shard;
+use super::order::takes_free_units;
 use super::parked::Waiting;
 use crate::actors::ack::Ack;
 use crate::actors::ask::{Answer, Reason, Unavailable};
@@ -30,6 +31,10 @@ impl Shard {
             Err(refusal) => return self.refuse(reply, refusal.into(), turn),
         };
         if !decision.events.is_empty() {
+            // What another journal may have sold is not sold again; every other payment is only recorded.
+            if takes_free_units(&decision) && turn.unavailable == Some(Unavailable::NotOurs) {
+                return self.refuse(reply, Reason::Unavailable(Unavailable::NotOurs), turn);
+            }
             if self.is_leaving() {
                 return self.refuse(reply, Reason::Unavailable(Unavailable::Overloaded), turn);
             }

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 
 use crate::domain::audit::{Id, Report};
 use crate::domain::image::state_hash;
+use crate::domain::suspense::Suspense;
 use crate::domain::{Entry, Event, OrderView, Sale, Sales};
 use crate::ids::{ActivityId, OrderId, Seq, ShardId, UnixMillis};
 use crate::persist::checkpoint::{Store, check};
@@ -172,6 +173,10 @@ struct Kept<'a> {
 }
 
 impl Sought for Kept<'_> {
+    fn suspense(&self) -> Option<&Suspense> {
+        Some(self.sales.suspense())
+    }
+
     fn order(&self, id: OrderId) -> Told {
         let Some((shard, number)) = id.shard().zip(id.sequence()) else { return Told::Absent };
         if let Some(sale) = self.sales.get(shard) {

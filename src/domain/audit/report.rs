@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-/// The faults that are kept of one invariant; the rest are only counted. MySQL has six tables, the first fault of each of
+/// The faults that are kept of one invariant; the rest are only counted. MySQL has seven tables, the first fault of each of
 /// which is told.
-const EXAMPLES_MAX: usize = 6;
+const EXAMPLES_MAX: usize = 7;
 
 /// The invariants by id, as docs/INVARIANTS.md lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

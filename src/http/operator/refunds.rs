@@ -2,7 +2,7 @@
 
 use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
-use actix_web::web::{Data, Payload};
+use actix_web::web::{Data, Path, Payload};
 use serde::Deserialize;
 
 use super::change::by;
@@ -29,7 +29,7 @@ pub struct RefundRequest {
 /// Take a paid order back
 ///
 /// It becomes `refunded` and its payment `refund_due`: pay the money back by the provider, then mark the payment as done.
-/// Twice gives the same answer.
+/// Twice gives the same answer; `Idempotent-Replayed` says that this key did it.
 #[utoipa::path(post, path = "/admin/v1/orders/{order_id}/refund", tag = "operator", security(("jwt" = [])),
     params(("order_id" = String, Path, example = "68719476737"),
         ("Idempotency-Key" = Option<String>, Header, description = "1 to 64 visible ASCII characters")),
@@ -112,10 +112,11 @@ fn place(cursor: &str) -> Option<(ShardId, u32)> {
         (status = 400, description = "`malformed_request`"), (status = 404, description = "`not_found`"),
         (status = 409, description = "`refund_not_due`: the payment paid its order, which stands"),
         (status = 422, description = "`idempotency_key_reused`")))]
-pub async fn done(request: HttpRequest, state: Data<State>) -> Reply {
+pub async fn done(request: HttpRequest, path: Option<Path<String>>, state: Data<State>) -> Reply {
     let user = state.operator(&request)?;
-    let payment_id: String = path_id(&request, "payment_id")?;
-    if !is_visible_ascii(&payment_id) {
+    // The whole of it decoded, `%2F` and `%25` too: a provider's ids may have any visible character.
+    let payment_id = path.map(Path::into_inner).unwrap_or_default();
+    if payment_id.is_empty() || !is_visible_ascii(&payment_id) {
         return Err(Problem::malformed("payment_id is of visible ASCII characters"));
     }
     no_query(&request)?;

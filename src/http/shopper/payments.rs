@@ -96,7 +96,7 @@ pub async fn callback(request: HttpRequest, payload: Payload, state: Data<State>
     let wall_ms = router.now_ms().0.saturating_add_signed(router.clock_gap_ms());
     signature::check(&request, &body, payments, wall_ms / 1000)?;
     let notice = parse_object::<PaymentNotice>(&body)?.into_notice()?;
-    match router.pay(&notice).await {
+    match router.pay(notice).await {
         Answer::Payment { payment, order, replayed } => {
             if !replayed {
                 let label = PaymentLabel { payment_state: payment.state.as_str() };

@@ -22,7 +22,7 @@ struct Wanted {
 /// `result` is `-1` where the caller has no live order of the SKU; `0` where the newest live one is accepted, and not yet
 /// known to be in MySQL; else that order's id. Without MySQL an order counts as settled once it is durable, and `0` does not
 /// occur. With `0` or an id come `order_id`, `state` and `expires_at_ms`. It goes back to `-1` only if the order is
-/// cancelled or expires.
+/// cancelled or expires: where the newest that was bought was refunded, and no other is live, it is told as `refunded`.
 #[utoipa::path(get, path = "/v1/flash-sales/{activity_id}/result", tag = "shopper", security(("jwt" = [])),
     params(("activity_id" = String, Path, example = "1001"), ("sku_id" = String, Query, example = "2001")),
     responses((status = 200, body = Outcome, description = "what became of it"),

@@ -42,7 +42,7 @@ pub struct Order {
     #[serde(rename = "ref")]
     #[schema(value_type = Option<String>, example = "cart-7")]
     reference: Option<Box<str>>,
-    /// The payments that named it, oldest first.
+    /// The payments that named it, oldest first; not those that came after its activity had left memory.
     payments: Vec<OrderPayment>,
     /// Whose it is; only operators see it.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_text")]

@@ -59,8 +59,8 @@ pub struct Refund<'a> {
     amount_cents: u64,
     #[schema(example = "CNY")]
     currency: &'a str,
-    /// Why it is owed back: `late`, `cancelled`, `already_paid`, `already_refunded`, `mismatch`, `unknown_order` or
-    /// `order_refunded`.
+    /// Why it is owed back: `late`, `cancelled`, `already_paid`, `already_refunded`, `mismatch`, `unknown_order`,
+    /// `activity_left` or `order_refunded`.
     #[schema(example = "late")]
     reason: Option<&'static str>,
     /// When it was received.

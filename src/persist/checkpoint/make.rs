@@ -31,7 +31,7 @@ const AFTER_A_SYNC: u32 = 12;
 pub struct Limits {
     /// What of the state may be in memory at a time, or one activity where that is more; off by what one piece holds that
     /// small activities share. Beside it stand pieces of at most 4 MiB, and the ledger: some hundred bytes for each
-    /// activity that was ever defined.
+    /// activity that was ever defined, and eighteen for each payment of those that have left.
     pub memory_bytes: u64,
     /// Which share of the time it may work, in percent; for the rest of it the thread sleeps.
     pub share_percent: u32,

@@ -19,6 +19,8 @@ use crate::ids::ShardId;
 /// An order where there are tens of thousands in the shard.
 const ORDER_OF_MANY_BYTES: u64 = 160;
 const ORDER_BYTES: u64 = 260;
+/// A payment with its places in two maps, and what is noted of its refund.
+const PAYMENT_BYTES: u64 = 350;
 /// An order's share of an image, at most, without reference and scattered slots.
 const ORDER_IMAGE_BYTES: u64 = 40;
 const IMAGE_GROWS: u64 = 6;
@@ -32,10 +34,10 @@ pub(super) struct Plan {
     homes: BTreeMap<ShardId, ()>,
 }
 
-/// Whether all of it fits one pass, whatever the events are: none makes more than an order.
+/// Whether all of it fits one pass, whatever the events are: none makes more than a payment.
 pub(super) fn fits_one_pass(base: Option<&Manifest>, events: u64, budget_bytes: u64) -> bool {
     let held: u64 = base.map_or(0, |manifest| manifest.pieces.iter().map(weight).sum());
-    held.saturating_add(events.saturating_mul(ORDER_BYTES)) <= budget_bytes
+    held.saturating_add(events.saturating_mul(PAYMENT_BYTES)) <= budget_bytes
 }
 
 /// Every shard in one pass.
@@ -65,6 +67,7 @@ impl Plan {
                 self.homes.insert(defined.part.map_or(entry.shard, |part| part.home), ());
                 SKU_BYTES * defined.definition.skus.len() as u64
             }
+            Event::PaymentReceived(_) | Event::PaymentSuspended(_) => PAYMENT_BYTES,
             Event::ActivityRedefined(redefined) => SKU_BYTES * redefined.definition.skus.len() as u64,
             _ => return,
         };
@@ -77,7 +80,9 @@ impl Plan {
 
     /// The passes: ranges of shards that follow on one another and leave none out.
     pub(super) fn passes(&self, budget_bytes: u64) -> Vec<RangeInclusive<ShardId>> {
-        let mut by_home: BTreeMap<ShardId, u64> = self.homes.keys().map(|home| (*home, 0)).collect();
+        // The suspense account is at home in shard 0, and goes with the first activities.
+        let homes = std::iter::once(ShardId(0)).chain(self.homes.keys().copied());
+        let mut by_home: BTreeMap<ShardId, u64> = homes.map(|home| (home, 0)).collect();
         for (shard, bytes) in &self.bytes {
             // What belongs to no activity that is known is counted with the one before it.
             if let Some((_, sum)) = by_home.range_mut(..=*shard).next_back() {

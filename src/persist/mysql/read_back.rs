@@ -35,8 +35,6 @@ pub struct Wanted {
     pub user: Option<UserId>,
     /// Only in this state.
     pub state: Option<OrderState>,
-    /// Only those whose units count against their user's limit.
-    pub live: bool,
     /// Only those that were placed by a request with this key.
     pub key: Option<KeyDigest>,
     /// Only those after this number, or with `newest_first` those before it.
@@ -143,11 +141,6 @@ impl ReadBack {
         }
         if wanted.state.is_some() {
             sql.push_str(" AND state = ?");
-        }
-        if wanted.live {
-            let live = OrderState::ALL.into_iter().filter(|state| state.is_live());
-            let live: Vec<String> = live.map(|state| format!("'{}'", state.as_str())).collect();
-            sql.push_str(&format!(" AND state IN ({})", live.join(", ")));
         }
         if wanted.key.is_some() {
             sql.push_str(" AND idempotency_digest = ?");
