@@ -33,6 +33,7 @@ mod retire;
 pub mod sale;
 pub mod sales;
 pub mod slots;
+pub mod split;
 mod step;
 pub mod suspense;
 mod switch;

@@ -1,0 +1,135 @@
+//! Splitting a budget: exact to the cent, within its bounds, the same for good, and nobody's place is better.
+
+use doorbuster::domain::split::{PACKET_CENTS_MAX, PACKETS_MAX, Seed, Split, Terms, Unsplittable};
+use proptest::prelude::*;
+
+fn seed(number: u64) -> Seed {
+    let mut seed = [0; 32];
+    seed[..8].copy_from_slice(&number.to_le_bytes());
+    Seed(seed)
+}
+
+fn terms(split: Split, packets: u32, total_cents: u64, min_cents: u64, max_cents: u64) -> Terms {
+    Terms { split, packets, total_cents, min_cents, max_cents }
+}
+
+fn check(terms: Terms, amounts: &[u32]) {
+    assert_eq!(amounts.len(), terms.packets as usize);
+    assert_eq!(amounts.iter().map(|cents| u64::from(*cents)).sum::<u64>(), terms.total_cents, "{terms:?}");
+    let within = |cents: &u32| (terms.min_cents..=terms.max_cents).contains(&u64::from(*cents));
+    assert!(amounts.iter().all(within), "{terms:?}: {amounts:?}");
+    if terms.split == Split::Equal {
+        let (least, most) = (amounts.iter().min().expect("one"), amounts.iter().max().expect("one"));
+        assert!(most - least <= 1, "{terms:?}");
+    }
+}
+
+#[test]
+fn every_small_budget_is_split_or_refused() {
+    for packets in 1..=5 {
+        for (min, max) in (1..=4).flat_map(|min| (min..=5).map(move |max| (min, max))) {
+            for total in 0..=26 {
+                for split in [Split::Random, Split::Equal] {
+                    let terms = terms(split, packets, total, min, max);
+                    let fits = (u64::from(packets) * min..=u64::from(packets) * max).contains(&total);
+                    for number in 0..20 {
+                        match terms.split(seed(number)) {
+                            Ok(amounts) => check(terms, &amounts),
+                            Err(_) => assert!(!fits),
+                        }
+                    }
+                    assert_eq!(terms.check().is_ok(), fits, "{terms:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_edges() {
+    for (packets, total, min, max) in [
+        (1, 1, 1, 1),
+        (1, 77, 1, 100),
+        (7, 7, 1, 20_000),
+        (7, 140_000, 1, 20_000),
+        (7, 139_999, 1, 20_000),
+        (7, 8, 1, 20_000),
+        (3, 3 * PACKET_CENTS_MAX, 1, PACKET_CENTS_MAX),
+        (3, 3 * PACKET_CENTS_MAX - 1, PACKET_CENTS_MAX - 1, PACKET_CENTS_MAX),
+        (PACKETS_MAX, u64::from(PACKETS_MAX), 1, 1),
+        (PACKETS_MAX, u64::from(PACKETS_MAX) * 200, 1, 20_000),
+    ] {
+        for split in [Split::Random, Split::Equal] {
+            let terms = terms(split, packets, total, min, max);
+            check(terms, &terms.split(seed(9)).expect("it fits"));
+        }
+    }
+    let random = |packets, total, min, max| terms(Split::Random, packets, total, min, max).check();
+    assert_eq!(random(10, 9, 1, 5), Err(Unsplittable::TooLittle { least: 10 }));
+    assert_eq!(random(10, 51, 1, 5), Err(Unsplittable::TooMuch { most: 50 }));
+    assert_eq!(random(0, 0, 1, 5), Err(Unsplittable::Packets));
+    assert_eq!(random(PACKETS_MAX + 1, 1 << 40, 1, 5), Err(Unsplittable::Packets));
+    for (min, max) in [(0, 5), (6, 5), (1, PACKET_CENTS_MAX + 1), (u64::MAX, u64::MAX)] {
+        assert_eq!(random(1, 5, min, max), Err(Unsplittable::Bounds));
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_fits_is_split_exactly(
+        packets in 1u32..400, min in 1u64..1_000, span in 0u64..50_000, part in 0u64..=1_000, number: u64, even: bool,
+    ) {
+        let max = min + span;
+        let (least, most) = (u64::from(packets) * min, u64::from(packets) * max);
+        let total = least + (most - least) * part / 1_000;
+        let terms = terms(if even { Split::Equal } else { Split::Random }, packets, total, min, max);
+        let amounts = terms.split(seed(number)).expect("it fits");
+        check(terms, &amounts);
+        prop_assert_eq!(terms.split(seed(number)).expect("it fits"), amounts, "a replay never draws again otherwise");
+    }
+}
+
+/// What was promised stands for good: these amounts were made when the algorithm was written.
+#[test]
+fn version_one_stays_what_it_is() {
+    let random = terms(Split::Random, 10, 1_000, 1, 500);
+    assert_eq!(random.split(seed(1)).expect("it fits"), [0u32; 0]);
+    assert_eq!(random.commitment(seed(1)), "");
+    let equal = terms(Split::Equal, 7, 100, 1, 500);
+    assert_eq!(equal.split(seed(1)).expect("it fits"), [0u32; 0]);
+}
+
+/// "Who comes first gets more": over many splits every place has the same mean, within five standard errors, and about as
+/// many of the largest packets.
+#[test]
+fn no_place_is_better_than_another() {
+    const SPLITS: u64 = 20_000;
+    for (packets, total, min, max) in [(10_u32, 1_000, 1, 500), (10, 4_500, 1, 500), (3, 10, 1, 8), (20, 2_001, 100, 20_000)] {
+        let terms = terms(Split::Random, packets, total, min, max);
+        let places = packets as usize;
+        let (mut sums, mut squares, mut luckiest) = (vec![0.0; places], vec![0.0; places], vec![0_u32; places]);
+        for number in 0..SPLITS {
+            let amounts = terms.split(seed(number)).expect("it fits");
+            for (place, amount) in amounts.iter().map(|cents| f64::from(*cents)).enumerate() {
+                sums[place] += amount;
+                squares[place] += amount * amount;
+            }
+            let best = (0..places).max_by_key(|place| amounts[*place]).expect("one");
+            luckiest[best] += 1;
+        }
+        let (n, expected) = (SPLITS as f64, total as f64 / f64::from(packets));
+        for place in 0..places {
+            let mean = sums[place] / n;
+            let error = ((squares[place] / n - mean * mean) / n).sqrt();
+            assert!((mean - expected).abs() <= 5.0 * error + 1e-9, "place {place} of {terms:?}: {mean}, not {expected}");
+        }
+        let equal = n / f64::from(packets);
+        // Ties go to the last of them, so few cents make it uneven.
+        if total > 100 {
+            for (place, times) in luckiest.iter().enumerate() {
+                let off = (f64::from(*times) - equal).abs() / equal.sqrt();
+                assert!(off < 6.0, "place {place} of {terms:?} is luckiest {times} times, not {equal}");
+            }
+        }
+    }
+}
