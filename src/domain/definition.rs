@@ -3,7 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Cents, Qty, SkuId, UnixMillis};
+use super::split::{Split, Terms};
+use crate::ids::{Cents, Qty, SkuId, UnixMillis, UserId};
 
 /// SKUs in one activity. Bounds the size of a definition event and lets a SKU's place be a small number.
 pub const SKUS_MAX: usize = 200;
@@ -20,7 +21,7 @@ pub const PAYMENT_WINDOW_S_MAX: u64 = 30 * 24 * 3600;
 /// A title's longest length in bytes of UTF-8; bounds the size of a definition event.
 pub const TITLE_BYTES_MAX: usize = 200;
 
-/// A flash sale.
+/// An activity: a flash sale, or red packets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Definition {
     /// What shoppers see.
@@ -41,8 +42,50 @@ pub struct Definition {
     pub on_late_payment: OnLatePayment,
     /// Whether its SKUs may stand in another activity whose window overlaps.
     pub shared_sku: bool,
-    /// What is for sale, in the operator's order.
+    /// What is for sale, in the operator's order. Of red packets, made of the rounds: each is one, whose units are its
+    /// packets.
     pub skus: Vec<SkuDefinition>,
+    /// The rounds of red packets; `None` for a flash sale.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packets: Option<Box<Packets>>,
+}
+
+/// What an activity of red packets hands out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Packets {
+    /// How budgets are split.
+    pub split: Split,
+    /// The least that a packet holds.
+    pub min_cents: u64,
+    /// The most.
+    pub max_cents: u64,
+    /// In their order, not overlapping; at least one, at most [`SKUS_MAX`].
+    pub rounds: Vec<RoundDefinition>,
+    /// Whose it is, where a shop made it; `None` for a rain.
+    #[serde(default)]
+    pub shop: Option<Shop>,
+}
+
+/// One round of [`Packets`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoundDefinition {
+    /// The first instant at which a packet can be grabbed.
+    pub starts_at_ms: UnixMillis,
+    /// The first instant at which none can any more.
+    pub ends_at_ms: UnixMillis,
+    /// The budget.
+    pub total_cents: u64,
+    /// Into how many packets it is split.
+    pub packets: u32,
+}
+
+/// The shop that made a packet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shop {
+    /// Its user id.
+    pub merchant: UserId,
+    /// The shop's own reference for the money.
+    pub funding_ref: Box<str>,
 }
 
 /// One SKU of a [`Definition`].
@@ -69,6 +112,76 @@ pub enum OnLatePayment {
 }
 
 impl Definition {
+    /// An activity of red packets. Its window reaches from the first round to the last.
+    ///
+    /// # Panics
+    /// Where there is no round.
+    #[must_use]
+    pub fn of_packets(title: String, currency: String, shards: u16, per_user_limit: Qty, packets: Packets) -> Self {
+        let (first, last) = (packets.rounds.first(), packets.rounds.last());
+        let (first, last) = first.zip(last).expect("red packets have a round at least");
+        let skus = (0..).zip(&packets.rounds).map(|(number, round)| SkuDefinition {
+            sku_id: Self::sku_of_round(number),
+            title: String::new(),
+            price_cents: Cents(0),
+            stock: Qty(round.packets),
+        });
+        Self {
+            title,
+            currency,
+            starts_at_ms: first.starts_at_ms,
+            ends_at_ms: last.ends_at_ms,
+            shards,
+            per_user_limit,
+            payment_window_ms: 0,
+            on_late_payment: OnLatePayment::Refund,
+            shared_sku: true,
+            skus: skus.collect(),
+            packets: Some(Box::new(packets)),
+        }
+    }
+
+    /// The name by which a round's packets are counted.
+    #[must_use]
+    pub fn sku_of_round(round: usize) -> SkuId {
+        round.to_string().parse().expect("digits are a SKU id")
+    }
+
+    /// The kind's name in the contract.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        if self.packets.is_some() { "red_packet" } else { "flash_sale" }
+    }
+
+    /// What a round splits, where there is such a round.
+    #[must_use]
+    pub fn terms(&self, round: usize) -> Option<Terms> {
+        let packets = self.packets.as_deref()?;
+        let of = packets.rounds.get(round)?;
+        Some(Terms {
+            split: packets.split,
+            packets: of.packets,
+            total_cents: of.total_cents,
+            min_cents: packets.min_cents,
+            max_cents: packets.max_cents,
+        })
+    }
+
+    /// The round that runs at an instant, if one does.
+    #[must_use]
+    pub fn round_at(&self, now_ms: UnixMillis) -> Option<usize> {
+        let rounds = &self.packets.as_deref()?.rounds;
+        rounds.iter().position(|round| (round.starts_at_ms..round.ends_at_ms).contains(&now_ms))
+    }
+
+    /// When a sale starts, or the next round after an instant; its end where none follows.
+    #[must_use]
+    pub fn next_start_ms(&self, now_ms: UnixMillis) -> UnixMillis {
+        let Some(packets) = self.packets.as_deref() else { return self.starts_at_ms };
+        let mut later = packets.rounds.iter().map(|round| round.starts_at_ms).filter(|starts| *starts > now_ms);
+        later.next().unwrap_or(self.ends_at_ms)
+    }
+
     /// The largest number of units that a single order of this activity may have.
     #[must_use]
     pub fn quantity_max(&self) -> u32 {

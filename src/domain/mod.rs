@@ -30,6 +30,7 @@ mod redefine;
 mod refund;
 pub mod refusal;
 mod retire;
+pub mod round;
 pub mod sale;
 pub mod sales;
 pub mod slots;
