@@ -98,6 +98,17 @@ impl Clock {
     }
 }
 
+/// 256 bits of chance, from the operating system: the only door to it.
+///
+/// # Panics
+/// Where the system has none to give, which no running system does.
+#[must_use]
+pub fn random() -> [u8; 32] {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).expect("the operating system has chance to give");
+    bytes
+}
+
 /// How busy the process is beside the thread that asks.
 #[derive(Debug, Default)]
 pub struct CpuMeter {

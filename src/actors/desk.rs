@@ -19,8 +19,10 @@ use super::door::Door;
 use super::house::Nursery;
 use super::router::Router;
 use crate::catalog;
+use crate::clock;
 use crate::domain::command::{AddStock, CloseRefund, Redefine, RefundOrder, Request, RequestKey, Source, SwitchSale};
 use crate::domain::event::{ActivityDefined, Author, Switch};
+use crate::domain::split::Seed;
 use crate::domain::found::found;
 use crate::domain::{Definition, Event, Phase, Refusal, Sales};
 use crate::faults::Fault;
@@ -298,7 +300,9 @@ impl Desk {
             Some(IfMatch::Version(version)) => Some(version),
             Some(IfMatch::Never) => Some(0),
         };
-        let redefine = Redefine { definition: put.definition, from: put.from, if_version, request: self.request(by) };
+        let seeds = seeds_for(&put.definition);
+        let (definition, from) = (put.definition, put.from);
+        let redefine = Redefine { definition, from, seeds, if_version, request: self.request(by) };
         let ask = |redefine: Redefine, dry_run| {
             let operation = Operation::Redefine { redefine: Box::new(redefine), dry_run };
             self.0.router.change(put.activity_id, operation)
@@ -322,7 +326,9 @@ impl Desk {
         answer
     }
 
-    async fn define(&self, ledger: &mut Ledger, put: Put, by: By) -> Answer {
+    async fn define(&self, ledger: &mut Ledger, mut put: Put, by: By) -> Answer {
+        let seeds = seeds_for(&put.definition);
+        put.definition = put.definition.planned(None, &seeds, |_| 0);
         if put.if_match.is_some() {
             return self.refuse(Refusal::VersionConflict { version: 0 });
         }
@@ -403,6 +409,12 @@ impl Desk {
         let (reason, at_ms) = (Reason::Rule(refusal), self.0.router.now_ms());
         Answer::Refused(Refused { reason, at_ms, shard: ShardId(0) })
     }
+}
+
+/// Chance for each round of red packets.
+fn seeds_for(definition: &Definition) -> Vec<Seed> {
+    let rounds = definition.packets.as_deref().map_or(0, |packets| packets.rounds.len());
+    (0..rounds).map(|_| Seed(clock::random())).collect()
 }
 
 /// Runs a change, or the recording of a payment, to its end even where its client goes away and the server drops the

@@ -10,6 +10,7 @@ use crate::faults::{Faults, Fields, Node, clipped};
 use crate::ids::{Cents, Qty, SkuId, UnixMillis};
 
 use super::instant;
+use super::packets::packets;
 
 const CURRENCY_DEFAULT: &str = "CNY";
 const PER_USER_LIMIT_DEFAULT: u32 = 1;
@@ -18,36 +19,46 @@ const PAYMENT_WINDOW_S_DEFAULT: u64 = 300;
 /// Reads an activity; `None` only where a fault was noted. Where faults were noted, what is returned is not sound.
 pub fn definition(root: &Node, faults: &Faults) -> Option<Definition> {
     let mut fields = Fields::of(root, "", faults)?;
-    if !kind_is_flash_sale(&mut fields) {
-        return None;
-    }
+    let kind = kind(&mut fields)?;
     let title = title(&mut fields);
+    if kind == "red_packet" {
+        let (currency, shards, limit) = (currency(&mut fields), shards(&mut fields), limit(&mut fields));
+        let packets = packets(&mut fields, faults);
+        fields.finish();
+        let packets = packets.filter(|packets| !packets.rounds.is_empty())?;
+        return Some(Definition::of_packets(title.unwrap_or_default(), currency, shards, limit, packets));
+    }
     let window = window(&mut fields);
     let definition = Definition {
         title: title.unwrap_or_default(),
         currency: currency(&mut fields),
         starts_at_ms: window.0,
         ends_at_ms: window.1,
-        shards: fields.integer("shards", 1..=SHARDS_MAX).unwrap_or(1),
-        per_user_limit: Qty(fields.integer("per_user_limit", 1..=PER_USER_LIMIT_MAX).unwrap_or(PER_USER_LIMIT_DEFAULT)),
+        shards: shards(&mut fields),
+        per_user_limit: limit(&mut fields),
         payment_window_ms: 1000
             * fields.integer("payment_window_s", 1..=PAYMENT_WINDOW_S_MAX).unwrap_or(PAYMENT_WINDOW_S_DEFAULT),
         on_late_payment: on_late_payment(&mut fields),
         shared_sku: fields.flag("shared_sku").unwrap_or(false),
         skus: skus(&mut fields, faults),
+        packets: None,
     };
     fields.finish();
     Some(definition)
 }
 
-/// Of another kind nothing else is read: its fields would only be told to be unknown.
-fn kind_is_flash_sale(fields: &mut Fields<'_>) -> bool {
-    fields.required("kind", "add kind = \"flash_sale\"");
-    let kind = fields.choice("kind", &["flash_sale", "red_packet"]);
-    if kind == Some("red_packet") {
-        fields.unavailable("kind", "red_packet", "take the activity out of the catalogue, or make it a flash_sale");
-    }
-    kind == Some("flash_sale")
+/// Of no known kind nothing else is read: its fields would only be told to be unknown.
+fn kind<'n>(fields: &mut Fields<'n>) -> Option<&'n str> {
+    fields.required("kind", "add kind = \"flash_sale\" or \"red_packet\"");
+    fields.choice("kind", &["flash_sale", "red_packet"])
+}
+
+fn shards(fields: &mut Fields<'_>) -> u16 {
+    fields.integer("shards", 1..=SHARDS_MAX).unwrap_or(1)
+}
+
+fn limit(fields: &mut Fields<'_>) -> Qty {
+    Qty(fields.integer("per_user_limit", 1..=PER_USER_LIMIT_MAX).unwrap_or(PER_USER_LIMIT_DEFAULT))
 }
 
 fn title(fields: &mut Fields<'_>) -> Option<String> {
@@ -71,7 +82,7 @@ fn currency(fields: &mut Fields<'_>) -> String {
     text.to_owned()
 }
 
-fn window(fields: &mut Fields<'_>) -> (UnixMillis, UnixMillis) {
+pub(super) fn window(fields: &mut Fields<'_>) -> (UnixMillis, UnixMillis) {
     match (instant_of(fields, "starts_at"), instant_of(fields, "ends_at")) {
         (Some(starts_at), Some(ends_at)) => {
             if ends_at <= starts_at {

@@ -202,6 +202,25 @@ impl Names {
                     "outcome": outcome(&event.outcome),
                 }),
             ),
+            Event::PacketGrabbed(event) => (
+                "packet_grabbed",
+                json!({
+                    "grab_id": order_id(event.grab),
+                    "user_id": event.user.to_string(),
+                    "round": event.round,
+                    "slot": event.slot,
+                    "amount_cents": event.amount_cents,
+                    "key_digest": event.key.map(|key| key.to_string()),
+                }),
+            ),
+            Event::RoundEnded(event) => (
+                "round_ended",
+                json!({
+                    "round": event.round,
+                    "refunded": event.slots.count(),
+                    "refunded_cents": event.refunded_cents,
+                }),
+            ),
             Event::OrderRefunded(event) => (
                 "order_refunded",
                 json!({

@@ -3,6 +3,7 @@
 use super::definition::Definition;
 use super::event::{Author, Change, Control, Events, Switch};
 use super::payment::Why;
+use super::split::Seed;
 use crate::ids::{Cents, KeyDigest, ShardId, SkuId, SkuIndex, UnixMillis, UserId};
 
 /// A command and the instant at which it is decided. Time is an input, so a replay sees the same one.
@@ -21,6 +22,10 @@ pub enum Command {
     PlaceOrder(PlaceOrder),
     /// A shopper gives a held order up.
     CancelOrder(CancelOrder),
+    /// Somebody wants a packet of the round that runs.
+    Grab(Grab),
+    /// A round is over, and its packets are gathered here: refund what nobody grabbed.
+    EndRound(SkuIndex),
     /// A payment came for an order.
     PayOrder(Box<PayOrder>),
     /// An operator takes a paid order back.
@@ -79,6 +84,15 @@ pub struct CancelOrder {
     pub user: UserId,
     /// The order's number in this shard.
     pub order: u32,
+    /// The request's idempotency key.
+    pub key: Option<KeyDigest>,
+}
+
+/// See [`Command::Grab`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grab {
+    /// Who asks.
+    pub user: UserId,
     /// The request's idempotency key.
     pub key: Option<KeyDigest>,
 }
@@ -169,6 +183,8 @@ pub struct Redefine {
     pub definition: Definition,
     /// How to read it.
     pub from: Source,
+    /// Chance for each round of red packets, should it have to be split.
+    pub seeds: Vec<Seed>,
     /// The version that the caller saw, if it insists.
     pub if_version: Option<u64>,
     /// Who asks.

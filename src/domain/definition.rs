@@ -1,9 +1,12 @@
 //! What an operator says of an activity, once it has been read and found sound. Plain data; who may change what is
 //! decided in `redefine.rs`.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use super::split::{Split, Terms};
+use super::round::Plan;
+use super::split::{Seed, Split, Terms};
 use crate::ids::{Cents, Qty, SkuId, UnixMillis, UserId};
 
 /// SKUs in one activity. Bounds the size of a definition event and lets a SKU's place be a small number.
@@ -67,7 +70,7 @@ pub struct Packets {
 }
 
 /// One round of [`Packets`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RoundDefinition {
     /// The first instant at which a packet can be grabbed.
     pub starts_at_ms: UnixMillis,
@@ -77,7 +80,20 @@ pub struct RoundDefinition {
     pub total_cents: u64,
     /// Into how many packets it is split.
     pub packets: u32,
+    /// How it is split, once it stands. No part of what people write: two rounds that differ in their chance alone are the
+    /// same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Arc<Plan>>,
 }
+
+impl PartialEq for RoundDefinition {
+    fn eq(&self, other: &Self) -> bool {
+        (self.starts_at_ms, self.ends_at_ms, self.total_cents, self.packets)
+            == (other.starts_at_ms, other.ends_at_ms, other.total_cents, other.packets)
+    }
+}
+
+impl Eq for RoundDefinition {}
 
 /// The shop that made a packet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -165,6 +181,31 @@ impl Definition {
             min_cents: packets.min_cents,
             max_cents: packets.max_cents,
         })
+    }
+
+    /// The same, with rounds that are planned: each as it stands in `before` where it splits the same, else by a fresh seed
+    /// and from a fresh slot on. `last_slots` says which slots each round has had before.
+    #[must_use]
+    pub fn planned(mut self, before: Option<&Self>, seeds: &[Seed], last_slots: impl Fn(usize) -> u32) -> Self {
+        let terms: Vec<Option<Terms>> = (0..self.skus.len()).map(|round| self.terms(round)).collect();
+        let Some(packets) = self.packets.as_deref_mut() else { return self };
+        for (number, (round, terms)) in packets.rounds.iter_mut().zip(terms).enumerate() {
+            let terms = terms.expect("each round has its terms");
+            let stands = before.and_then(|before| before.packets.as_deref()?.rounds.get(number)?.plan.clone());
+            let stands = stands.filter(|plan| plan.terms == terms);
+            let fresh = || {
+                let seed = *seeds.get(number).expect("there is a seed for each round");
+                Arc::new(Plan::new(terms, seed, last_slots(number) + 1))
+            };
+            round.plan = Some(stands.unwrap_or_else(fresh));
+        }
+        self
+    }
+
+    /// The plan of a round that stands.
+    #[must_use]
+    pub fn plan(&self, round: usize) -> Option<&Arc<Plan>> {
+        self.packets.as_deref()?.rounds.get(round)?.plan.as_ref()
     }
 
     /// The round that runs at an instant, if one does.

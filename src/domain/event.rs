@@ -68,6 +68,12 @@ pub enum Event {
     /// The activity, long over, left memory with all its shards. Written by its home.
     #[serde(rename = "e")]
     ActivityRetired(ActivityRetired),
+    /// A user grabbed a packet.
+    #[serde(rename = "g")]
+    PacketGrabbed(PacketGrabbed),
+    /// A round is over; what nobody grabbed is refunded. Written by the home.
+    #[serde(rename = "z")]
+    RoundEnded(RoundEnded),
     /// A payment came for an order.
     #[serde(rename = "p")]
     PaymentReceived(Box<PaymentReceived>),
@@ -148,6 +154,34 @@ pub struct OrderCancelled {
     pub order: u32,
     /// The request's idempotency key, where it had one.
     pub key: Option<KeyDigest>,
+}
+
+/// See [`Event::PacketGrabbed`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PacketGrabbed {
+    /// The grab's number in its shard, from 1 without a gap.
+    pub grab: u32,
+    /// Who grabbed it.
+    pub user: UserId,
+    /// Of which round.
+    pub round: SkuIndex,
+    /// Which slot; the round's plan says which packet that is.
+    pub slot: u32,
+    /// What it holds.
+    pub amount_cents: Cents,
+    /// The request's idempotency key, where it had one.
+    pub key: Option<KeyDigest>,
+}
+
+/// See [`Event::RoundEnded`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoundEnded {
+    /// Which.
+    pub round: SkuIndex,
+    /// The packets that nobody grabbed: gone for good.
+    pub slots: Slots,
+    /// What they held.
+    pub refunded_cents: Cents,
 }
 
 /// See [`Event::PaymentReceived`].

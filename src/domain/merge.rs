@@ -1,7 +1,7 @@
 //! The three-way merge of a reload: what changed in the catalogue since it was last applied is applied to what stands,
 //! so that what a `PUT` or a restock did in between stays. Stock is applied as a difference.
 
-use super::definition::{Definition, SkuDefinition};
+use super::definition::{Definition, Packets, SkuDefinition};
 use crate::ids::{Qty, SkuId};
 
 /// `ours` with every change from `base` to `theirs`. Without a base, everything in `theirs` counts as changed.
@@ -15,6 +15,19 @@ pub(super) fn merge(ours: &Definition, base: Option<&Definition>, theirs: &Defin
             if base.$field == theirs.$field { ours.$field.clone() } else { theirs.$field.clone() }
         };
     }
+    if let (Some(ours_packets), Some(theirs_packets)) = (&ours.packets, &theirs.packets) {
+        let packets = if base.packets == theirs.packets { ours_packets } else { theirs_packets };
+        let merged = |packets: &Packets| {
+            Definition::of_packets(
+                pick!(title),
+                pick!(currency),
+                pick!(shards),
+                pick!(per_user_limit),
+                packets.clone(),
+            )
+        };
+        return Ok(merged(packets));
+    }
     Ok(Definition {
         title: pick!(title),
         currency: pick!(currency),
@@ -26,6 +39,7 @@ pub(super) fn merge(ours: &Definition, base: Option<&Definition>, theirs: &Defin
         on_late_payment: pick!(on_late_payment),
         shared_sku: pick!(shared_sku),
         skus: merge_skus(ours, base, theirs)?,
+        packets: theirs.packets.clone(),
     })
 }
 

@@ -75,6 +75,7 @@ impl Sale {
         self.skus.extend(control.skus.iter().cloned().map(Sku::unlisted));
         if let Some(definition) = &control.definition {
             self.list_skus(definition);
+            self.take_rounds(definition);
         }
         self.version = control.version;
         self.paused = control.paused;

@@ -23,7 +23,8 @@ impl Sale {
                 (known.order, known.amount_cents, &known.currency) == (command.order, command.amount_cents, &currency);
             return if same { Ok(Decision::payment(Events::new(), number, true)) } else { Err(Refusal::PaymentReused) };
         }
-        let order = self.orders.get(command.order).ok_or(Refusal::OrderNotFound)?;
+        // A grab is nobody's to pay.
+        let order = self.orders.get(command.order).filter(|_| self.rounds.is_empty()).ok_or(Refusal::OrderNotFound)?;
         let fits = currency.is_none() && command.amount_cents == order.amount_cents;
         let (outcome, ended) = match order.state {
             _ if !fits => (Outcome::Due(Why::Mismatch), Vec::new()),

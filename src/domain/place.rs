@@ -16,6 +16,9 @@ pub const ORDERS_BEYOND_LIMIT_MAX: u32 = 32;
 impl Sale {
     /// The checks stand in the contract's order of precedence.
     pub(super) fn place(&self, command: &PlaceOrder, now_ms: UnixMillis) -> Result<Decision, Refusal> {
+        if !self.rounds.is_empty() {
+            return Err(Refusal::SkuNotFound);
+        }
         if let Some(order) = self.replay_of_order(command)? {
             return Ok(Decision::existing(order, true));
         }

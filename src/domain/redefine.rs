@@ -34,6 +34,9 @@ impl Sale {
                 (merged, is_news.then(|| command.definition.clone()))
             }
         };
+        // What splits as it did keeps its chance and its packets.
+        let last_slot = |round: usize| self.skus.get(round).map_or(0, |sku| sku.last_slot);
+        let definition = definition.planned(Some(&self.definition), &command.seeds, last_slot);
         if definition == *self.definition && (catalog.is_none() || self.closed) {
             return Ok(Decision::stands(&command.request));
         }
@@ -42,7 +45,11 @@ impl Sale {
         }
         check_bounds(&definition)?;
         self.check_may_change(&definition, now_ms)?;
-        let stock = self.stock_changes(&definition)?;
+        self.check_rounds(&definition, now_ms)?;
+        let stock = match definition.packets {
+            None => self.stock_changes(&definition)?,
+            Some(_) => self.round_changes(&definition)?,
+        };
         let change = command.request.change();
         let event = ActivityRedefined { version: self.version + 1, definition, catalog, stock, change };
         Ok(Decision::events(smallvec![Event::ActivityRedefined(Box::new(event))]))
@@ -53,6 +60,9 @@ impl Sale {
             return Ok(Decision::replayed());
         }
         let mut definition = self.definition().clone();
+        if definition.packets.is_some() {
+            return Err(Refusal::SkuNotFound);
+        }
         let sku = definition.skus.iter_mut().find(|sku| sku.sku_id == command.sku).ok_or(Refusal::SkuNotFound)?;
         let max = STOCK_MAX - sku.stock.0;
         let add = u32::try_from(command.add)
@@ -133,6 +143,7 @@ impl Sale {
         assert!(self.part.is_home(), "U4: an activity is changed at its home");
         self.version = event.version;
         self.list_skus(&event.definition);
+        self.take_rounds(&event.definition);
         if let Some(catalog) = &event.catalog {
             self.catalog = Some(Arc::new(catalog.clone()));
         }

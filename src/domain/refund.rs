@@ -12,7 +12,7 @@ use crate::ids::UnixMillis;
 
 impl Sale {
     pub(super) fn refund(&self, command: &RefundOrder) -> Result<Decision, Refusal> {
-        let order = self.orders.get(command.order).ok_or(Refusal::OrderNotFound)?;
+        let order = self.orders.get(command.order).filter(|_| self.rounds.is_empty()).ok_or(Refusal::OrderNotFound)?;
         match order.state {
             OrderState::Paid => {
                 let mut applied = self.payments.of_order(command.order);

@@ -51,11 +51,6 @@ impl Plan {
         self.amounts()[self.packet(slot) as usize].into()
     }
 
-    /// The slots of all its packets, as first and count.
-    #[must_use]
-    pub fn slots(&self) -> (u32, u32) {
-        (self.first_slot, self.terms.packets)
-    }
 }
 
 impl PartialEq for Plan {

@@ -6,13 +6,14 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::command::{Command, Decision, Request, RequestKey, Stamped};
 use super::deadlines::Deadlines;
-use super::definition::Definition;
+use super::definition::{Definition, RoundDefinition};
 use super::event::{ActivityDefined, Author, Change, Event, Events};
 use super::order::{Order, OrderState, OrderView};
 use super::orders::Orders;
 use super::part::Part;
 use super::payment::{PaymentView, Payments};
 use super::refusal::Refusal;
+use super::round::Round;
 use super::slots::{FreeSlots, SlotRange, Slots};
 use crate::ids::{ActivityId, Cents, KeyDigest, OrderId, Qty, ShardId, SkuId, SkuIndex, UnixMillis, UserId};
 
@@ -36,6 +37,8 @@ pub struct Sale {
     /// When it was closed, where it was.
     pub(super) closed_at_ms: Option<UnixMillis>,
     pub(super) skus: Vec<Sku>,
+    /// Of red packets, by the index of what counts each round's packets.
+    pub(super) rounds: Vec<Round>,
     pub(super) orders: Orders,
     pub(super) payments: Payments,
     /// Refunded orders whose units did not go back on sale. Few.
@@ -62,6 +65,7 @@ impl PartialEq for Sale {
             closed,
             closed_at_ms,
             skus,
+            rounds,
             orders,
             payments,
             unreturned,
@@ -74,7 +78,8 @@ impl PartialEq for Sale {
         (*shard, *activity_id, *part, *version) == (other.shard, other.activity_id, other.part, other.version)
             && (definition, catalog) == (&other.definition, &other.catalog)
             && (*paused, *closed, *closed_at_ms) == (other.paused, other.closed, other.closed_at_ms)
-            && (skus, cancel_keys, change_keys) == (&other.skus, &other.cancel_keys, &other.change_keys)
+            && (skus, rounds) == (&other.skus, &other.rounds)
+            && (cancel_keys, change_keys) == (&other.cancel_keys, &other.change_keys)
             && *last_change_id == other.last_change_id
             && (payments, unreturned) == (&other.payments, &other.unreturned)
             && *orders == other.orders
@@ -139,6 +144,13 @@ impl Phase {
     pub fn at(now_ms: UnixMillis, definition: &Definition, paused: bool, closed: bool) -> Self {
         if closed {
             Self::Ended
+        } else if definition.packets.is_some() {
+            match definition.round_at(now_ms) {
+                Some(_) if paused => Self::Paused,
+                Some(_) => Self::Running,
+                None if definition.next_start_ms(now_ms) < definition.ends_at_ms => Self::Scheduled,
+                None => Self::Ended,
+            }
         } else if now_ms < definition.starts_at_ms {
             Self::Scheduled
         } else if now_ms >= definition.ends_at_ms {
@@ -202,6 +214,7 @@ impl Sale {
                 }
             })
             .collect();
+        let rounds = rounds_of(&definition);
         let mut sale = Self {
             shard,
             activity_id: event.activity_id,
@@ -213,6 +226,7 @@ impl Sale {
             closed: false,
             closed_at_ms: None,
             skus,
+            rounds,
             orders: Orders::default(),
             payments: Payments::default(),
             unreturned: FxHashSet::default(),
@@ -234,6 +248,8 @@ impl Sale {
         match &stamped.command {
             Command::PlaceOrder(command) => self.place(command, now_ms),
             Command::CancelOrder(command) => self.cancel(command, now_ms),
+            Command::Grab(command) => self.grab(command, now_ms),
+            Command::EndRound(round) => Ok(self.end_round(*round, now_ms)),
             Command::PayOrder(command) => self.pay(command, now_ms),
             Command::RefundOrder(command) => self.refund(command),
             Command::CloseRefund(command) => self.close_refund(command),
@@ -263,6 +279,8 @@ impl Sale {
             Event::ActivityRedefined(event) => self.apply_redefined(event),
             Event::SaleSwitched(event) => self.apply_switched(at_ms, event),
             Event::ChangeNoted(change) => self.remember(change),
+            Event::PacketGrabbed(event) => self.apply_grabbed(at_ms, event),
+            Event::RoundEnded(event) => self.apply_round_ended(event),
             Event::PaymentReceived(event) => self.apply_payment(at_ms, event),
             Event::OrderRefunded(event) => self.apply_refunded(at_ms, event),
             Event::RefundDone(event) => self.apply_refund_done(at_ms, event),
@@ -362,9 +380,15 @@ impl Sale {
     /// all units.
     #[must_use]
     pub fn counts(&self) -> Vec<SkuCount> {
+        // Of red packets, those that nobody grabbed are packets still.
+        let place = |of: &Sku| self.skus.iter().position(|sku| sku.sku_id == of.sku_id);
+        let refunded = |sku: &Sku| match self.rounds.is_empty() {
+            true => 0,
+            false => place(sku).and_then(|place| self.rounds.get(place)).map_or(0, |round| round.refunded),
+        };
         let count = |sku: &Sku| SkuCount {
             sku_id: sku.sku_id.clone(),
-            stock: Qty(sku.free.count() + sku.held + sku.sold),
+            stock: Qty(sku.free.count() + sku.held + sku.sold + refunded(sku)),
             available: Qty(sku.free.count()),
             held: Qty(sku.held),
             sold: Qty(sku.sold),
@@ -459,6 +483,13 @@ impl Sale {
             self.change_keys.insert((change.by, key.key), key.body);
         }
     }
+}
+
+/// The rounds of a definition that stands, as they begin.
+fn rounds_of(definition: &Definition) -> Vec<Round> {
+    let rounds = definition.packets.as_deref().map(|packets| packets.rounds.as_slice()).unwrap_or_default();
+    let plan = |round: &RoundDefinition| round.plan.clone().expect("M4: a round that stands is planned");
+    rounds.iter().map(|round| Round::to_come(plan(round))).collect()
 }
 
 impl Decision {

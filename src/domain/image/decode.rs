@@ -64,7 +64,7 @@ impl Decoder {
             return Err(Fault::Senseless("something follows on the end"));
         }
         match of {
-            kind::ORDERS | kind::HEAD | kind::FREE | kind::CHANGE_KEYS | kind::PAYMENTS => {
+            kind::ORDERS | kind::HEAD | kind::FREE | kind::CHANGE_KEYS | kind::PAYMENTS | kind::ROUNDS => {
                 let about = ShardId(row.small()?);
                 if !self.within.contains(&about) {
                     return Ok(());
@@ -82,6 +82,7 @@ impl Decoder {
                     kind::HEAD => read.head(row),
                     kind::FREE => read.free(row),
                     kind::PAYMENTS => read.payments(row),
+                    kind::ROUNDS => read.rounds(row),
                     _ => read.change_keys(row),
                 }
             }

@@ -130,7 +130,7 @@ impl Open {
             self.bytes.extend_from_slice(&MAGIC);
             self.bytes.push(self.version);
         }
-        if matches!(of, kind::PAYMENTS | kind::LEFT_PAYMENTS) {
+        if matches!(of, kind::PAYMENTS | kind::LEFT_PAYMENTS | kind::ROUNDS) {
             self.is_new();
         }
         self.bytes.push(of);

@@ -35,7 +35,7 @@ pub use encode::{Encoder, encode};
 use super::sales::Sales;
 use crate::ids::ShardId;
 
-/// The version of a piece with payments. What has none is written as before: [`VERSION_OLDEST`].
+/// The version of a piece with payments or rounds. What has none is written as before: [`VERSION_OLDEST`].
 pub const VERSION: u8 = 2;
 /// The oldest version that is read: 1 has no payments.
 pub const VERSION_OLDEST: u8 = 1;
@@ -64,6 +64,7 @@ mod kind {
     pub const END: u8 = 7;
     pub const PAYMENTS: u8 = 8;
     pub const LEFT_PAYMENTS: u8 = 9;
+    pub const ROUNDS: u8 = 10;
 }
 
 /// A piece as it leaves the encoder.

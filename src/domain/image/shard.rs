@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::super::definition::Definition;
 use super::super::event::Author;
 use super::super::order::OrderState;
+use super::super::orders::Orders;
 use super::super::part::Part;
+use super::super::round::Round;
 use super::super::payment::{Payment, PaymentState, Payments};
 use super::super::sale::{Sale, Sku};
 use super::super::slots::{FreeSlots, SlotRange};
@@ -64,6 +66,7 @@ pub(super) fn put<E>(
         closed,
         closed_at_ms,
         skus,
+        rounds,
         orders,
         payments,
         unreturned: _,
@@ -95,6 +98,9 @@ pub(super) fn put<E>(
             row(kind::FREE, &mut |out| put_free(index, ranges, out))?;
         }
     }
+    if !rounds.is_empty() {
+        row(kind::ROUNDS, &mut |out| put_rounds(rounds, out))?;
+    }
     let mut keys: Vec<(Author, KeyDigest, KeyDigest)> =
         change_keys.iter().map(|((by, key), body)| (*by, *key, *body)).collect();
     keys.sort_unstable_by_key(|(by, key, _)| (user_of(*by), *key));
@@ -107,6 +113,15 @@ pub(super) fn put<E>(
 fn head_of_sku(sku: &Sku) -> (&SkuId, Cents, bool, u32) {
     let Sku { sku_id, price_cents, listed, free: _, last_slot, held: _, sold: _ } = sku;
     (sku_id, *price_cents, *listed, *last_slot)
+}
+
+/// What was granted follows from the orders, and what is handed out from the definition.
+fn put_rounds(rounds: &[Round], out: &mut Vec<u8>) {
+    for Round { plan: _, granted: _, granted_cents: _, refunded, refunded_cents, is_over } in rounds {
+        out.push(u8::from(*is_over));
+        put_number(out, u64::from(*refunded));
+        put_number(out, *refunded_cents);
+    }
 }
 
 fn put_free(index: usize, ranges: &[SlotRange], out: &mut Vec<u8>) {
@@ -145,6 +160,8 @@ fn put_keys(keys: &[(Author, KeyDigest, KeyDigest)], out: &mut Vec<u8>) {
 pub(super) struct Read {
     pub orders: orders::Read,
     payments: Payments,
+    /// Whether each round is over, and what was refunded of it.
+    rounds: Vec<(bool, u32, u64)>,
     head: Option<Head<Definition, SkuId>>,
     free: Vec<FreeSlots>,
     change_keys: FxHashMap<(Author, KeyDigest), KeyDigest>,
@@ -196,9 +213,16 @@ impl Read {
         payments::read(&mut self.payments, None, row)
     }
 
+    pub fn rounds(&mut self, mut row: Bytes<'_>) -> Result<(), Fault> {
+        while !row.0.is_empty() {
+            self.rounds.push((row.byte()? != 0, row.small()?, row.number()?));
+        }
+        Ok(())
+    }
+
     /// The shard's state, where what was read of it goes together.
     pub fn finish(self, shard: ShardId) -> Result<Sale, Fault> {
-        let Self { orders, payments, head, mut free, change_keys } = self;
+        let Self { orders, payments, rounds, head, mut free, change_keys } = self;
         let orders::Read { orders, deadlines, cancel_keys, unreturned, mut units, paid } = orders;
         let head = head.ok_or(Fault::Senseless("a shard has no head"))?;
         if head.orders != orders.count() {
@@ -217,7 +241,8 @@ impl Read {
                 && payments.of_order(payment.order).filter(applied).count() == 1
         };
         let each_pays = payments.from(1).filter(applied).all(pays_alone);
-        if !each_pays || payments.from(1).filter(applied).count() != paid {
+        let is_sale = head.definition.packets.is_none();
+        if is_sale && (!each_pays || payments.from(1).filter(applied).count() != paid) {
             return Err(Fault::Senseless("a paid order has not the one payment that paid it"));
         }
         if units.len() > head.skus.len() || free.len() > head.skus.len() {
@@ -236,6 +261,7 @@ impl Read {
             return Err(Fault::Senseless("a SKU has more units than there can be"));
         }
         let definition = Arc::new(head.definition);
+        let rounds = read_rounds(&definition, &rounds, &orders)?;
         let catalog = match head.catalog {
             None => head.catalog_is_definition.then(|| Arc::clone(&definition)),
             Some(catalog) => Some(Arc::new(catalog)),
@@ -251,6 +277,7 @@ impl Read {
             closed: head.closed,
             closed_at_ms: head.closed_at_ms,
             skus,
+            rounds,
             orders,
             payments,
             unreturned,
@@ -260,6 +287,32 @@ impl Read {
             last_change_id: head.last_change_id,
         })
     }
+}
+
+/// The rounds of a definition, with what its grabs and what was kept of them say.
+fn read_rounds(definition: &Definition, kept: &[(bool, u32, u64)], orders: &Orders) -> Result<Vec<Round>, Fault> {
+    let wanted = definition.packets.as_deref().map_or(0, |packets| packets.rounds.len());
+    if kept.len() != wanted {
+        return Err(Fault::Senseless("rounds of red packets are missing"));
+    }
+    let mut rounds = Vec::with_capacity(wanted);
+    for (number, (is_over, refunded, refunded_cents)) in kept.iter().copied().enumerate() {
+        let plan = definition.plan(number).ok_or(Fault::Senseless("a round is not planned"))?;
+        if definition.terms(number) != Some(plan.terms) || plan.terms.check().is_err() {
+            return Err(Fault::Senseless("a round is planned otherwise than it is defined"));
+        }
+        let plan = Arc::clone(plan);
+        rounds.push(Round { refunded, refunded_cents, is_over, ..Round::to_come(plan) });
+    }
+    if wanted > 0 {
+        for (_, grab) in orders.from(1) {
+            let round = rounds.get_mut(usize::from(grab.sku.0)).ok_or(Fault::Senseless("a grab is of no round"))?;
+            round.granted += 1;
+            let cents = round.granted_cents.checked_add(grab.amount_cents.0);
+            round.granted_cents = cents.ok_or(Fault::Senseless("more was grabbed than there can be"))?;
+        }
+    }
+    Ok(rounds)
 }
 
 fn sku(head: (SkuId, Cents, bool, u32), free: FreeSlots, (held, sold): (u32, u32)) -> Sku {

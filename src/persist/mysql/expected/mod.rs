@@ -129,6 +129,7 @@ impl Expected {
         match &entry.event {
             Event::ActivityDefined(event) => self.define(seq, entry, event),
             Event::ActivityRedefined(event) => self.redefine(seq, entry, event),
+            Event::PacketGrabbed(_) | Event::RoundEnded(_) => todo!("red packets"),
             Event::SaleSwitched(event) => {
                 let activity = self.activity_of(entry.shard)?;
                 activity.seq = seq;

@@ -65,6 +65,7 @@ impl Known {
             }
             Event::ActivityDefined(event) => self.defined(batch, seq, entry, event),
             Event::ActivityRedefined(event) => self.redefined(batch, seq, entry, event),
+            Event::PacketGrabbed(_) | Event::RoundEnded(_) => todo!("red packets"),
             Event::SaleSwitched(event) => {
                 let activity = self.activity(batch, seq, shard)?;
                 let action = match event.to {
