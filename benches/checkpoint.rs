@@ -49,6 +49,7 @@ fn defined(shard: ShardId, stock: u32) -> Entry {
         on_late_payment: OnLatePayment::Refund,
         shared_sku: true,
         skus: vec![sku],
+        packets: None,
     };
     let change = Change { change_id: 1, by: Author::StartUp, key: None };
     let activity_id = ActivityId(u64::from(shard.0));

@@ -43,6 +43,7 @@ fn defined(stock: u32) -> ActivityDefined {
             on_late_payment: OnLatePayment::Refund,
             shared_sku: false,
             skus: vec![sku],
+            packets: None,
         },
         from_catalog: true,
         change: Change { change_id: 1, by: Author::StartUp, key: None },

@@ -136,6 +136,7 @@ fn defined(orders: u32) -> Entry {
         on_late_payment: OnLatePayment::Refund,
         shared_sku: false,
         skus: vec![sku],
+        packets: None,
     };
     let change = Change { change_id: 1, by: Author::StartUp, key: None };
     let event = ActivityDefined { activity_id: ActivityId(1001), definition, from_catalog: true, change, part: None };

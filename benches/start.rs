@@ -82,6 +82,7 @@ fn defined(stock: u32) -> Entry {
         on_late_payment: OnLatePayment::Refund,
         shared_sku: true,
         skus: vec![sku],
+        packets: None,
     };
     let change = Change { change_id: 1, by: Author::StartUp, key: None };
     let event = ActivityDefined { activity_id: ActivityId(1), definition, from_catalog: false, change, part: None };

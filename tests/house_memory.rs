@@ -37,6 +37,7 @@ fn definition(number: u32) -> Definition {
             price_cents: Cents(1_500),
             stock: Qty(20),
         }],
+        packets: None,
     }
 }
 

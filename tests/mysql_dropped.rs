@@ -52,6 +52,7 @@ fn append_sale(stage: &Stage, shard: u32) {
         on_late_payment: OnLatePayment::Refund,
         shared_sku: true,
         skus: vec![sku],
+        packets: None,
     };
     let defined = ActivityDefined {
         activity_id: ActivityId(9_000 + u64::from(shard)),

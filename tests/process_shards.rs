@@ -127,7 +127,13 @@ fn a_change_that_a_crash_left_in_some_shards_is_in_all_after_a_start() {
     let switch = |to| Command::SwitchSale(SwitchSale { to, request: request.clone() });
     let redefine = |mut definition: Definition| {
         definition.skus[0].price_cents = Cents(777);
-        Command::Redefine(Redefine { definition, from: Source::Put, if_version: None, request: request.clone() })
+        Command::Redefine(Redefine {
+            definition,
+            from: Source::Put,
+            seeds: Vec::new(),
+            if_version: None,
+            request: request.clone(),
+        })
     };
     for followers in 0..=3 {
         for what in ["paused", "ended", "dearer"] {

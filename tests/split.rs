@@ -104,7 +104,9 @@ fn version_one_stays_what_it_is() {
 #[test]
 fn no_place_is_better_than_another() {
     const SPLITS: u64 = 20_000;
-    for (packets, total, min, max) in [(10_u32, 1_000, 1, 500), (10, 4_500, 1, 500), (3, 10, 1, 8), (20, 2_001, 100, 20_000)] {
+    for (packets, total, min, max) in
+        [(10_u32, 1_000, 1, 500), (10, 4_500, 1, 500), (3, 10, 1, 8), (20, 2_001, 100, 20_000)]
+    {
         let terms = terms(Split::Random, packets, total, min, max);
         let places = packets as usize;
         let (mut sums, mut squares, mut luckiest) = (vec![0.0; places], vec![0.0; places], vec![0_u32; places]);
@@ -121,7 +123,10 @@ fn no_place_is_better_than_another() {
         for place in 0..places {
             let mean = sums[place] / n;
             let error = ((squares[place] / n - mean * mean) / n).sqrt();
-            assert!((mean - expected).abs() <= 5.0 * error + 1e-9, "place {place} of {terms:?}: {mean}, not {expected}");
+            assert!(
+                (mean - expected).abs() <= 5.0 * error + 1e-9,
+                "place {place} of {terms:?}: {mean}, not {expected}"
+            );
         }
         let equal = n / f64::from(packets);
         // Ties go to the last of them, so few cents make it uneven.

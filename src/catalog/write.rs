@@ -154,6 +154,7 @@ mod tests {
                 on_late_payment: if refund { OnLatePayment::Refund } else { OnLatePayment::ReacquireOrRefund },
                 shared_sku,
                 skus,
+                packets: None,
             }
         }
     }

@@ -11,8 +11,11 @@ use crate::ids::UnixMillis;
 
 impl Sale {
     pub(super) fn cancel(&self, command: &CancelOrder, now_ms: UnixMillis) -> Result<Decision, Refusal> {
-        let order =
-            self.orders.get(command.order).filter(|order| order.user == command.user && self.rounds.is_empty()).ok_or(Refusal::OrderNotFound)?;
+        let order = self
+            .orders
+            .get(command.order)
+            .filter(|order| order.user == command.user && self.rounds.is_empty())
+            .ok_or(Refusal::OrderNotFound)?;
         match order.state {
             OrderState::Cancelled => {
                 let replayed = command.key.is_some() && self.cancel_keys.get(&command.order) == command.key.as_ref();

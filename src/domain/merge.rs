@@ -18,13 +18,7 @@ pub(super) fn merge(ours: &Definition, base: Option<&Definition>, theirs: &Defin
     if let (Some(ours_packets), Some(theirs_packets)) = (&ours.packets, &theirs.packets) {
         let packets = if base.packets == theirs.packets { ours_packets } else { theirs_packets };
         let merged = |packets: &Packets| {
-            Definition::of_packets(
-                pick!(title),
-                pick!(currency),
-                pick!(shards),
-                pick!(per_user_limit),
-                packets.clone(),
-            )
+            Definition::of_packets(pick!(title), pick!(currency), pick!(shards), pick!(per_user_limit), packets.clone())
         };
         return Ok(merged(packets));
     }

@@ -18,7 +18,10 @@ impl Sale {
     /// Whether nothing is left to do here: it ended `retain_ms` ago at least, holds nothing and owes nothing back.
     #[must_use]
     pub fn is_settled(&self, now_ms: UnixMillis, retain_ms: u64) -> bool {
-        now_ms >= self.ended_at_ms().plus_ms(retain_ms) && self.next_deadline().is_none() && !self.owes() && self.round_to_end().is_none()
+        now_ms >= self.ended_at_ms().plus_ms(retain_ms)
+            && self.next_deadline().is_none()
+            && !self.owes()
+            && self.round_to_end().is_none()
     }
 
     pub(super) fn retire(&self, orders: u64) -> Decision {

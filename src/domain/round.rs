@@ -50,7 +50,6 @@ impl Plan {
     pub fn cents(&self, slot: u32) -> u64 {
         self.amounts()[self.packet(slot) as usize].into()
     }
-
 }
 
 impl PartialEq for Plan {

@@ -53,10 +53,8 @@ impl Sale {
             }
             let all = self.definition.skus[place].stock.0;
             let slots = sku.free.highest(all);
-            let slots = slots.ok_or_else(|| Refusal::StockTooLow {
-                sku: sku.sku_id.clone(),
-                largest_reduction: sku.free.count(),
-            })?;
+            let slots = slots
+                .ok_or_else(|| Refusal::StockTooLow { sku: sku.sku_id.clone(), largest_reduction: sku.free.count() })?;
             changes.push(StockChange::Removed { sku: index(place), slots });
         }
         for (place, sku) in new.skus.iter().enumerate() {

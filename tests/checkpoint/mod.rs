@@ -166,6 +166,7 @@ impl Market {
             },
             shared_sku: true,
             skus: (0..skus).map(sku).collect(),
+            packets: None,
         };
         let Request { change_id, by, key } = self.request();
         for number in 0..shards.max(1) {
@@ -310,7 +311,7 @@ impl Market {
             definition.skus[place].stock = Qty(self.dice.small(60));
         }
         let from = if self.dice.one_in(2) { Source::Put } else { Source::Catalog };
-        self.run(home, Command::Redefine(Redefine { definition, from, if_version: None, request }));
+        self.run(home, Command::Redefine(Redefine { definition, from, seeds: Vec::new(), if_version: None, request }));
         self.follow(home, shards);
     }
 

@@ -53,6 +53,7 @@ pub fn definition() -> Definition {
         on_late_payment: OnLatePayment::ReacquireOrRefund,
         shared_sku: false,
         skus: vec![sku("a", 5), sku("b", 3)],
+        packets: None,
     }
 }
 
@@ -99,7 +100,7 @@ pub fn request(change_id: u64, keys: Option<(u8, u8)>) -> Request {
 }
 
 pub fn put(definition: Definition) -> Redefine {
-    Redefine { definition, from: Source::Put, if_version: None, request: request(2, None) }
+    Redefine { definition, from: Source::Put, seeds: Vec::new(), if_version: None, request: request(2, None) }
 }
 
 pub fn reload(definition: Definition) -> Redefine {

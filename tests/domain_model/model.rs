@@ -151,6 +151,7 @@ impl Model {
             Command::CloseRefund(close) => self.expect_close(close),
             Command::ExpireHolds if self.due(now).is_empty() => Expected::Nothing { order: None, replayed: false },
             Command::ExpireHolds => Expected::Event,
+            Command::Grab(_) | Command::EndRound(_) => unreachable!("this model sells"),
             Command::Redefine(redefine) => {
                 self.replay(&redefine.request).unwrap_or_else(|| self.expect_redefine(now, redefine))
             }

@@ -118,7 +118,13 @@ impl World {
                     self.file.skus.iter_mut().filter(|sku| sku.stock.0 > 1_000).for_each(|sku| sku.stock = Qty(5));
                 }
                 let if_version = version.map(|by| self.model.version.saturating_add_signed(by));
-                Command::Redefine(Redefine { definition, from, if_version, request: request(self.change_id, keys) })
+                Command::Redefine(Redefine {
+                    definition,
+                    from,
+                    seeds: Vec::new(),
+                    if_version,
+                    request: request(self.change_id, keys),
+                })
             }
             Op::AddStock { sku, add, keys } => {
                 let mut add = restock(SKUS[sku], add);

@@ -55,10 +55,11 @@ pub fn definition(shards: u16, stocks: [u32; 2]) -> Definition {
         on_late_payment: OnLatePayment::ReacquireOrRefund,
         shared_sku: false,
         skus: stocks.into_iter().enumerate().map(|(sku, stock)| sku_definition(sku, stock)).collect(),
+        packets: None,
     }
 }
 
 pub fn redefine(definition: Definition, request: Request) -> Operation {
-    let redefine = Redefine { definition, from: Source::Put, if_version: None, request };
+    let redefine = Redefine { definition, from: Source::Put, seeds: Vec::new(), if_version: None, request };
     Operation::Redefine { redefine: Box::new(redefine), dry_run: false }
 }

@@ -48,6 +48,7 @@ fn auditor() -> Auditor {
         on_late_payment: OnLatePayment::Refund,
         shared_sku: false,
         skus: vec![sku],
+        packets: None,
     };
     let change = Change { change_id: 1, by: Author::StartUp, key: None };
     let event = ActivityDefined { activity_id: ActivityId(1), definition, from_catalog: false, change, part: None };
