@@ -92,6 +92,9 @@ impl Known {
             };
             let hands_out = |row: &RoundRow| (row.listed, row.terms, row.first_slot);
             if hands_out(row) != hands_out(&fresh) || row.commitment != fresh.commitment {
+                if row.granted > 0 || row.ended_at_ms.is_some() {
+                    return Err(Error::unfit(seq, "a round that handed out packets is split otherwise"));
+                }
                 *row = fresh;
             } else if (row.starts_at_ms, row.ends_at_ms) != (fresh.starts_at_ms, fresh.ends_at_ms) {
                 (row.starts_at_ms, row.ends_at_ms, row.seq) = (fresh.starts_at_ms, fresh.ends_at_ms, seq);
