@@ -112,13 +112,7 @@ impl Known {
     }
 
     /// The row of a round, whose numbers are about to change.
-    fn round(
-        &mut self,
-        batch: &mut Batch,
-        seq: Seq,
-        shard: ShardId,
-        number: SkuIndex,
-    ) -> Result<&mut RoundRow, Error> {
+    fn round(&mut self, batch: &mut Batch, seq: Seq, shard: ShardId, number: SkuIndex) -> Result<&mut RoundRow, Error> {
         let shard = self.shards.get(&shard).ok_or_else(|| Error::unfit(seq, "its shard was never defined"))?;
         let rows = self.rounds.get_mut(&shard.activity_id);
         let row = rows.and_then(|rows| rows.get_mut(usize::from(number.0)));
