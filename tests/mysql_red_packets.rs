@@ -6,9 +6,10 @@ mod mysql;
 mod mysql_rows;
 mod server;
 
-use doorbuster::domain::{Entry, Event};
-use doorbuster::ids::{Seq, UnixMillis};
-use doorbuster::persist::mysql::{Compared, Error, Expected, Session, Snapshot, Target};
+use doorbuster::domain::{Entry, Event, OrderState};
+use doorbuster::ids::{Qty, Seq, UnixMillis};
+use doorbuster::persist::mysql::read_back::{Found, Wanted};
+use doorbuster::persist::mysql::{Compared, Error, Expected, ReadBack, Session, Snapshot, Target};
 use doorbuster::persist::{RecordHash, Tail};
 use mysql::Maria;
 use mysql_rows::History;
@@ -34,6 +35,7 @@ const TABLES: [(&str, &str); 9] = [
 struct Stage {
     maria: Maria,
     runtime: Runtime,
+    history: History,
     entries: Vec<(Seq, Entry)>,
 }
 
@@ -42,8 +44,9 @@ impl Stage {
     fn set(seed: u64, steps: u32) -> Option<Self> {
         let maria = Maria::start()?;
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let entries = (1..).map(Seq).zip(History::of_packets(seed, steps).entries).collect();
-        Some(Self { maria, runtime, entries })
+        let history = History::of_packets(seed, steps);
+        let entries = (1..).map(Seq).zip(history.entries.iter().cloned()).collect();
+        Some(Self { maria, runtime, history, entries })
     }
 
     fn target(&self, database: &str) -> Target {
@@ -254,6 +257,90 @@ fn no_seed_stands_anywhere_before_its_round_is_over() {
     }
     assert!(looked_for > 10);
     assert!(text.iter().any(|text| text.contains("\"total_cents\":5000")), "definitions are there");
+}
+
+#[test]
+fn grabs_are_read_back_as_the_journal_has_them() {
+    let Some(stage) = Stage::set(2, 300) else { return };
+    stage.ship("whole", stage.entries.len(), || 50);
+    let mut read_back = ReadBack::new(stage.target("whole"));
+    let mut read = 0;
+    for (shard, sale) in stage.history.sales() {
+        let (user, state, key, beyond) = (None, None, None, None);
+        let all = Wanted { shard, user, state, key, beyond, newest_first: false, limit: usize::MAX };
+        let mut ask = |wanted| stage.runtime.block_on(read_back.orders(wanted)).expect("MySQL is there");
+        let found = ask(all);
+        let views: Vec<_> = sale.orders_from(1).collect();
+        assert_eq!(found.len(), views.len(), "shard {shard}");
+        for (found, view) in found.iter().zip(&views) {
+            let row = &found.row;
+            let slots: Vec<u32> = view.slots.iter().collect();
+            assert_eq!((row.order_id, row.activity_id, row.user), (view.order_id, view.activity_id, view.user));
+            assert_eq!((&row.sku_id, Qty(row.quantity), &row.slots), (&view.sku_id, view.quantity, &slots));
+            assert_eq!((row.amount_cents, row.state), (view.amount_cents, view.state));
+            assert_eq!((row.held_at_ms, row.expires_at_ms), (view.held_at_ms, view.expires_at_ms));
+            read += u32::from(sale.definition().packets.is_some());
+        }
+        let Some(some) = found.get(found.len() / 2) else { continue };
+        let numbers = |found: Vec<Found>| found.iter().map(|found| found.row.order_id).collect::<Vec<_>>();
+        let of_user = views.iter().filter(|view| view.user == some.row.user).map(|view| view.order_id);
+        let user = Some(some.row.user);
+        assert_eq!(numbers(ask(Wanted { user, newest_first: true, ..all })), of_user.rev().collect::<Vec<_>>());
+        let with_key = found.iter().find(|found| found.row.key.is_some()).expect("half of them have keys");
+        let (user, key) = (Some(with_key.row.user), with_key.row.key);
+        assert_eq!(numbers(ask(Wanted { user, key, limit: 1, ..all })), [with_key.row.order_id]);
+        let beyond = some.row.order_id.sequence();
+        let after: Vec<_> = views.iter().map(|view| view.order_id).filter(|id| *id > some.row.order_id).collect();
+        assert_eq!(numbers(ask(Wanted { beyond, limit: 3, ..all })), after[..after.len().min(3)]);
+        let state = Some(OrderState::Cancelled);
+        assert!(ask(Wanted { state, ..all }).is_empty() || sale.definition().packets.is_none());
+        let one = stage.runtime.block_on(read_back.order(some.row.order_id)).expect("MySQL is there");
+        assert_eq!(one.expect("it is there").row, some.row);
+    }
+    assert!(read > 30, "somebody grabbed");
+
+    // A round that is over, as whoever asks for what has left is told of it.
+    let (_, wide) = stage.history.sales().nth(1).expect("it stands");
+    let left = stage.runtime.block_on(read_back.activity(wide.activity_id())).expect("MySQL is there");
+    let left = left.expect("it is there");
+    assert_eq!(&left.definition, wide.definition());
+    let rounds = wide.definition().packets.as_deref().map_or(0, |packets| packets.rounds.len());
+    assert!(rounds > 1);
+    for (number, round) in left.rounds.iter().take(rounds).enumerate() {
+        let plan = wide.definition().plan(number).expect("it is planned");
+        assert_eq!((round.terms, round.first_slot, round.listed), (plan.terms, plan.first_slot, true));
+        assert_eq!(round.commitment, plan.terms.commitment(plan.seed));
+        let known = &wide.rounds()[number];
+        assert_eq!((round.refunded, round.refunded_cents), (known.refunded, known.refunded_cents));
+        assert_eq!(round.granted + round.refunded, plan.terms.packets);
+        assert_eq!(round.granted_cents + round.refunded_cents, plan.terms.total_cents, "M1");
+    }
+}
+
+/// Every query of the page about the tables says something of red packets, or at least can be asked.
+#[test]
+fn the_page_about_the_tables_answers_for_red_packets() {
+    let Some(stage) = Stage::set(1, 300) else { return };
+    stage.ship("whole", stage.entries.len(), || 50);
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/SCHEMA.md")).expect("it is there");
+    let sections = page.split("\n## ").filter(|section| section.starts_with("red_packet_"));
+    let queries: Vec<&str> = sections
+        .flat_map(|section| section.split("```sql\n").skip(1))
+        .filter_map(|rest| rest.split("```").next())
+        .collect();
+    assert!(queries.len() >= 5, "the page has its queries");
+    let user = stage.one("SELECT user_id FROM whole.red_packet_grabs ORDER BY seq DESC LIMIT 1");
+    let adds_up = |query: &str| query.contains("COALESCE(g.cents, 0)");
+    for query in queries {
+        // The page's numbers are of no history in particular.
+        let query = query.replace("'42'", &format!("'{user}'")).replace("1200", "0").replace("= 18", "= 31");
+        let rows = stage.rows(&format!("USE whole; {query}"));
+        assert_eq!(rows.is_empty(), adds_up(&query), "{query}: {rows:?}");
+        if adds_up(&query) {
+            stage.maria.execute("UPDATE whole.red_packet_grabs SET amount_cents = amount_cents + 1 LIMIT 1");
+            assert_eq!(stage.rows(&format!("USE whole; {query}")).len(), 1, "a cent too much is found");
+        }
+    }
 }
 
 /// The last line of defence.

@@ -7,7 +7,7 @@ use doorbuster::domain::definition::{Packets, RoundDefinition, Shop};
 use doorbuster::domain::event::Switch;
 use doorbuster::domain::part::Spread;
 use doorbuster::domain::split::{Seed, Split};
-use doorbuster::domain::{Command, Definition};
+use doorbuster::domain::{Command, Definition, Sale};
 use doorbuster::ids::{ActivityId, KeyDigest, Qty, ShardId, SkuIndex, UserId};
 
 use super::History;
@@ -59,8 +59,15 @@ impl History {
         history
     }
 
+    /// The sale of each shard.
+    pub fn sales(&self) -> impl Iterator<Item = (ShardId, &Sale)> {
+        self.sales.iter().map(|(shard, sale)| (*shard, sale))
+    }
+
     fn seeds(&mut self) -> Vec<Seed> {
-        (0..2 * ROUNDS_MAX).map(|_| Seed([0; 32].map(|_| u8::try_from(self.dice.below(256)).expect("a byte")))).collect()
+        (0..2 * ROUNDS_MAX)
+            .map(|_| Seed([0; 32].map(|_| u8::try_from(self.dice.below(256)).expect("a byte"))))
+            .collect()
     }
 
     pub fn rain(&mut self, activity_id: ActivityId, home: ShardId, definition: Definition) {
