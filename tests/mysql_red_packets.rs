@@ -9,7 +9,7 @@ mod server;
 use doorbuster::domain::{Entry, Event, OrderState};
 use doorbuster::ids::{Qty, Seq, UnixMillis};
 use doorbuster::persist::mysql::read_back::{Found, Wanted};
-use doorbuster::persist::mysql::{Compared, Error, Expected, ReadBack, Session, Snapshot, Target};
+use doorbuster::persist::mysql::{Compared, Error, Expected, ReadBack, Session, Snapshot, Target, reship};
 use doorbuster::persist::{RecordHash, Tail};
 use mysql::Maria;
 use mysql_rows::History;
@@ -379,6 +379,28 @@ fn the_tables_themselves_refuse_what_cannot_be() {
         assert!(["23000", "1062"].contains(&said.code().unwrap_or_default().as_ref()), "{sql}: {said}");
     }
     stage.assert_same("whole", stage.entries.len());
+}
+
+/// A reship empties these tables too, and a table that somebody dropped is made again.
+#[test]
+fn the_rows_come_again_as_they_were() {
+    let Some(stage) = Stage::set(1, 300) else { return };
+    let all = stage.entries.len();
+    stage.ship("whole", all, || 50);
+    let before = stage.tables("whole");
+    stage.maria.execute("DROP TABLE whole.red_packet_grabs");
+    let target = stage.target("whole");
+    let rows = stage.runtime.block_on(async {
+        let mut connection = target.visit().await?.expect("there is a database");
+        reship::empty(&mut connection, UnixMillis(5), |_, _| {}).await?;
+        target.migrate().await?;
+        Ok::<_, Error>(reship::look(&mut connection).await?.rows)
+    });
+    let rows = rows.expect("MySQL is there");
+    assert_eq!(rows.len(), TABLES.len());
+    assert!(rows.iter().all(|(_, rows)| *rows == 0), "{rows:?}");
+    stage.ship("whole", all, || 20);
+    assert_eq!(stage.tables("whole"), before);
 }
 
 /// What does not follow on the rows stops shipping, and nothing of it is written.
