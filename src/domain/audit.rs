@@ -17,6 +17,7 @@ mod account;
 mod books;
 mod packets;
 mod payments;
+mod redefined;
 mod report;
 mod share;
 #[cfg(test)]
