@@ -28,7 +28,7 @@ fn faulty_rain(has: impl Fn(&str) -> bool) -> (Shop, u64) {
         _ => 8_000,
     };
     if has("SoldOut") {
-        (100..104).for_each(|user| drop(shop.must(8_000.min(at.max(3_000)), grab(user))));
+        (100..104).for_each(|user| drop(shop.must(if at == 4_000 { 3_000 } else { 8_000 }, grab(user))));
     }
     if has("LimitReached") && at == 8_000 {
         shop.must(at, grab(1));
