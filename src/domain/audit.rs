@@ -8,11 +8,16 @@
 //! another reason than its order gives; under M6 what is paid back and was not owed, and an activity that leaves owing;
 //! under U2 a shard number that two activities have, and an activity that leaves with another number of orders than it
 //! had; and under U4 a change of a closed sale, a missing version of its definition, a part that is or does otherwise
-//! than its home said, and whatever happens after an activity has left.
+//! than its home said, and whatever happens after an activity has left. Of red packets it counts under U4 the end of a
+//! round before its time or away from its home, and a new window of a round that has started; under M1 a budget that
+//! cannot be split, and an activity that leaves with a round that is not refunded; under M4 a round that is planned anew
+//! after it has started, or otherwise than it is defined; and under S2 a round that has other slots than its packets.
 
 mod account;
 mod books;
+mod packets;
 mod payments;
+mod redefined;
 mod report;
 mod share;
 #[cfg(test)]
@@ -106,9 +111,11 @@ impl Auditor {
                 self.retire(seq, entry, event);
             }
             (event, Some((sale, books))) => {
-                if books.post(seq, entry, &mut self.received, report) {
+                let Some(whole) = self.activities.get_mut(&books.activity_id()) else { return };
+                if books.post(seq, entry, &mut whole.rounds, &mut self.received, report) {
                     sale.apply(entry.at_ms, event);
                     books.compare(sale, event, seq, report);
+                    books.compare_rounds(sale, event, &whole.rounds, seq, report);
                 }
                 if !books.is_whole() {
                     self.concern_all(seq, entry);
@@ -127,7 +134,11 @@ impl Auditor {
 
         let report = &mut self.report;
         let mut books = Books::open(seq, event, part, entry.at_ms, report);
-        let sale = Sale::define(entry.shard, event);
+        let sale = match books.is_faulty() {
+            // Rounds that cannot be are no state at all.
+            true => Sale::define(entry.shard, &without_rounds(event)),
+            false => Sale::define(entry.shard, event),
+        };
         match (fault, place) {
             (Some((id, why)), _) => {
                 report.broken(id, format!("event {seq} defines shard {}: {why}", entry.shard));
@@ -251,6 +262,8 @@ impl Auditor {
         let held: u64 = parts().map(Books::units_held).sum();
         let orders: u64 = parts().map(Books::orders_placed).sum();
         let owes = parts().any(Books::owes);
+        let open = packets::open(&whole.rounds);
+        let has_rounds = !whole.rounds.is_empty();
 
         let report = &mut self.report;
         report.check(Id::U4, is_over, || format!("event {seq}: activity {activity_id} leaves before it is over"));
@@ -259,10 +272,15 @@ impl Auditor {
         report.check(Id::U2, orders == event.orders, || {
             format!("event {seq}: activity {activity_id} leaves with {} orders, and had {orders}", event.orders)
         });
+        if has_rounds {
+            report.check(Id::M1, open == 0, || {
+                format!("event {seq}: activity {activity_id} leaves, {open} of its rounds are not refunded")
+            });
+        }
         if parts().any(Books::has_payments) {
             report.check(Id::M6, !owes, || format!("event {seq}: activity {activity_id} leaves and owes money back"));
         }
-        if !is_over || held > 0 || owes || orders != event.orders {
+        if !is_over || held > 0 || open > 0 || owes || orders != event.orders {
             self.shards.get_mut(&entry.shard).into_iter().for_each(|(_, books)| books.spoil());
             return self.concern_all(seq, entry);
         }
@@ -278,7 +296,7 @@ impl Auditor {
     /// The checks of an activity that only its end allows, or the journal's; gives its sums of money.
     fn close(&mut self, activity_id: ActivityId) -> Sums {
         let mut sums = Sums::new();
-        let Some(whole) = self.activities.get(&activity_id).filter(|whole| !whole.faulty && !whole.retired) else {
+        let Some(whole) = self.activities.get_mut(&activity_id).filter(|whole| !whole.faulty && !whole.retired) else {
             return sums;
         };
         let parts: Vec<&(Sale, Books)> = whole.shards().filter_map(|shard| self.shards.get(&shard)).collect();
@@ -290,6 +308,7 @@ impl Auditor {
             payments::add(&mut sums, books.close_sums(sale, &mut self.report));
         }
         whole.close(parts.iter().map(|(_, books)| books), &mut self.report);
+        packets::close(&mut whole.rounds, &parts, &mut self.report);
         sums
     }
 
@@ -334,4 +353,11 @@ impl Auditor {
     pub fn report(&self) -> &Report {
         &self.report
     }
+}
+
+/// The definition without its rounds, for a shard of which nothing will be judged.
+fn without_rounds(event: &ActivityDefined) -> ActivityDefined {
+    let mut event = event.clone();
+    event.definition.packets = None;
+    event
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::round::Plan;
 use super::split::{Seed, Split, Terms};
@@ -194,7 +195,7 @@ impl Definition {
             let stands = before.and_then(|before| before.packets.as_deref()?.rounds.get(number)?.plan.clone());
             let stands = stands.filter(|plan| plan.terms == terms);
             let fresh = || {
-                let seed = *seeds.get(number).expect("there is a seed for each round");
+                let seed = seeds.get(number).copied().unwrap_or_else(|| derived(seeds, number));
                 Arc::new(Plan::new(terms, seed, last_slots(number) + 1))
             };
             round.plan = Some(stands.unwrap_or_else(fresh));
@@ -240,4 +241,16 @@ impl Definition {
     pub fn sku(&self, sku_id: &SkuId) -> Option<&SkuDefinition> {
         self.skus.iter().find(|sku| sku.sku_id == *sku_id)
     }
+}
+
+/// A merge may have more rounds than either that was merged brought seeds for: theirs follow from the last one, which is as
+/// secret.
+///
+/// # Panics
+/// Where there is no seed at all.
+fn derived(seeds: &[Seed], round: usize) -> Seed {
+    let last = seeds.last().expect("who may define rounds brings seeds");
+    let digest =
+        Sha256::new().chain_update(b"doorbuster-seed").chain_update(last.0).chain_update((round as u64).to_be_bytes());
+    Seed(digest.finalize().into())
 }

@@ -37,6 +37,10 @@ impl Sale {
         }
         let slots = self.sku(index).free.lowest(1).ok_or(Refusal::SoldOut)?;
         let slot = slots.ranges()[0].first;
+        if !self.round(index).plan.has(slot) {
+            // A round that was split anew has come here before the word of it.
+            return Err(Refusal::SoldOut);
+        }
         let grab = self.orders.count().checked_add(1).ok_or(Refusal::TooLarge { what: "a shard's 2^32 grabs" })?;
         let event = PacketGrabbed {
             grab,
@@ -78,25 +82,28 @@ impl Sale {
     /// activity is closed.
     #[must_use]
     pub fn round_to_end(&self) -> Option<(SkuIndex, UnixMillis)> {
-        let packets = self.definition.packets.as_deref().filter(|_| self.part.is_home())?;
-        let ends = (0..).zip(packets.rounds.iter().zip(&self.rounds)).filter(|(_, (_, round))| !round.is_over);
-        let ends = ends.map(|(number, (said, _))| {
-            let ends_at_ms = self.closed_at_ms.map_or(said.ends_at_ms, |closed| closed.min(said.ends_at_ms));
-            (index_of(number), ends_at_ms)
-        });
+        let left = self.rounds.iter().enumerate().filter(|(_, round)| self.part.is_home() && !round.is_over);
+        let ends = left.filter_map(|(number, _)| Some((index_of(number), self.round_ends_at_ms(number)?)));
         ends.min_by_key(|(_, ends_at_ms)| *ends_at_ms)
     }
 
-    /// Refunds what nobody grabbed, once all of it is here: the caller has gathered it.
+    /// When a round ends: as defined, or by the closing before that.
+    fn round_ends_at_ms(&self, number: usize) -> Option<UnixMillis> {
+        let ends_at_ms = self.definition.packets.as_deref()?.rounds.get(number)?.ends_at_ms;
+        Some(self.closed_at_ms.map_or(ends_at_ms, |closed| closed.min(ends_at_ms)))
+    }
+
+    /// Refunds what nobody grabbed, once all of it is here: the caller has gathered it. Nothing where the round is refunded
+    /// already, or goes on, or this is not its activity's home.
     pub(super) fn end_round(&self, index: SkuIndex, now_ms: UnixMillis) -> Decision {
-        let due = self.round_to_end().is_some_and(|(_, at)| at <= now_ms) && !self.round(index).is_over;
-        if !due {
+        let number = usize::from(index.0);
+        let open = self.rounds.get(number).filter(|round| self.part.is_home() && !round.is_over);
+        let Some(round) = open.filter(|_| self.round_ends_at_ms(number).is_some_and(|at| at <= now_ms)) else {
             return Decision::default();
-        }
+        };
         let free = &self.sku(index).free;
         let slots = free.highest(free.count()).unwrap_or_default();
-        let plan = &self.round(index).plan;
-        let refunded_cents = Cents(slots.iter().map(|slot| plan.cents(slot)).sum());
+        let refunded_cents = Cents(slots.iter().map(|slot| round.plan.cents(slot)).sum());
         Decision::events(smallvec![Event::RoundEnded(RoundEnded { round: index, slots, refunded_cents })])
     }
 

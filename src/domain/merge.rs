@@ -1,7 +1,7 @@
 //! The three-way merge of a reload: what changed in the catalogue since it was last applied is applied to what stands,
 //! so that what a `PUT` or a restock did in between stays. Stock is applied as a difference.
 
-use super::definition::{Definition, Packets, SkuDefinition};
+use super::definition::{Definition, Packets, RoundDefinition, SkuDefinition};
 use crate::ids::{Qty, SkuId};
 
 /// `ours` with every change from `base` to `theirs`. Without a base, everything in `theirs` counts as changed.
@@ -15,12 +15,20 @@ pub(super) fn merge(ours: &Definition, base: Option<&Definition>, theirs: &Defin
             if base.$field == theirs.$field { ours.$field.clone() } else { theirs.$field.clone() }
         };
     }
-    if let (Some(ours_packets), Some(theirs_packets)) = (&ours.packets, &theirs.packets) {
-        let packets = if base.packets == theirs.packets { ours_packets } else { theirs_packets };
-        let merged = |packets: &Packets| {
-            Definition::of_packets(pick!(title), pick!(currency), pick!(shards), pick!(per_user_limit), packets.clone())
-        };
-        return Ok(merged(packets));
+    match (&ours.packets, &base.packets, &theirs.packets) {
+        (None, _, None) => {}
+        (Some(our), Some(was), Some(is)) => {
+            let packets = merge_packets(our, was, is);
+            let (title, currency, shards, limit) =
+                (pick!(title), pick!(currency), pick!(shards), pick!(per_user_limit));
+            if packets.rounds.is_empty() {
+                // Refused as what no activity can be; there is no window to make of it.
+                return Ok(Definition { skus: Vec::new(), packets: Some(Box::new(packets)), ..theirs.clone() });
+            }
+            return Ok(Definition::of_packets(title, currency, shards, limit, packets));
+        }
+        // Another kind, which is refused for that alone.
+        _ => return Ok(theirs.clone()),
     }
     Ok(Definition {
         title: pick!(title),
@@ -33,8 +41,39 @@ pub(super) fn merge(ours: &Definition, base: Option<&Definition>, theirs: &Defin
         on_late_payment: pick!(on_late_payment),
         shared_sku: pick!(shared_sku),
         skus: merge_skus(ours, base, theirs)?,
-        packets: theirs.packets.clone(),
+        packets: None,
     })
+}
+
+/// Rounds go by their numbers, as SKUs do by their names.
+fn merge_packets(our: &Packets, was: &Packets, is: &Packets) -> Packets {
+    let numbers = 0..our.rounds.len().max(is.rounds.len());
+    let rounds = numbers.filter_map(|number| {
+        match (our.rounds.get(number), was.rounds.get(number), is.rounds.get(number)) {
+            (Some(our), Some(was), Some(is)) => Some(RoundDefinition {
+                starts_at_ms: newer(our.starts_at_ms, was.starts_at_ms, is.starts_at_ms),
+                ends_at_ms: newer(our.ends_at_ms, was.ends_at_ms, is.ends_at_ms),
+                total_cents: newer(our.total_cents, was.total_cents, is.total_cents),
+                packets: newer(our.packets, was.packets, is.packets),
+                plan: None,
+            }),
+            (_, None, Some(is)) => Some(is.clone()),
+            (Some(our), None, None) => Some(our.clone()),
+            (Some(_), Some(_), None) | (None, _, _) => None, // taken off, by the catalogue or by a person
+        }
+    });
+    Packets {
+        split: newer(our.split, was.split, is.split),
+        min_cents: newer(our.min_cents, was.min_cents, is.min_cents),
+        max_cents: newer(our.max_cents, was.max_cents, is.max_cents),
+        rounds: rounds.collect(),
+        shop: our.shop.clone(),
+    }
+}
+
+/// What the catalogue says now where that changed there, else what stands.
+fn newer<T: PartialEq>(our: T, was: T, is: T) -> T {
+    if was == is { our } else { is }
 }
 
 fn merge_skus(ours: &Definition, base: &Definition, theirs: &Definition) -> Result<Vec<SkuDefinition>, SkuId> {

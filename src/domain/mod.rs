@@ -26,6 +26,7 @@ mod orders;
 pub mod part;
 mod pay;
 pub mod payment;
+mod phase;
 mod place;
 mod redefine;
 mod refund;

@@ -34,6 +34,7 @@ impl Sale {
                 (merged, is_news.then(|| command.definition.clone()))
             }
         };
+        let definition = self.with_shop(definition);
         // What splits as it did keeps its chance and its packets.
         let last_slot = |round: usize| self.skus.get(round).map_or(0, |sku| sku.last_slot);
         let definition = definition.planned(Some(&self.definition), &command.seeds, last_slot);
@@ -77,6 +78,15 @@ impl Sale {
         let change = command.request.change();
         let event = ActivityRedefined { version: self.version + 1, definition, catalog: None, stock, change };
         Ok(Decision::events(smallvec![Event::ActivityRedefined(Box::new(event))]))
+    }
+
+    /// Whose red packets are does not change: what people write does not say it.
+    fn with_shop(&self, mut definition: Definition) -> Definition {
+        let shop = self.definition.packets.as_deref().and_then(|packets| packets.shop.clone());
+        if let Some(packets) = definition.packets.as_deref_mut() {
+            packets.shop = shop;
+        }
+        definition
     }
 
     fn check_may_change(&self, new: &Definition, now_ms: UnixMillis) -> Result<(), Refusal> {

@@ -26,6 +26,7 @@ impl Sale {
 
     pub(super) fn retire(&self, orders: u64) -> Decision {
         assert!(self.part.is_home() && self.next_deadline().is_none(), "S3: a hold ends before its activity leaves");
+        assert!(self.round_to_end().is_none(), "M1: a round is refunded before its activity leaves");
         assert!(!self.owes(), "M6: what is owed back is paid back before its activity leaves");
         Decision::events(smallvec![Event::ActivityRetired(ActivityRetired { orders })])
     }

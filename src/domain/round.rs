@@ -39,6 +39,12 @@ impl Plan {
         })
     }
 
+    /// Whether a slot is one of its packets.
+    #[must_use]
+    pub fn has(&self, slot: u32) -> bool {
+        slot.checked_sub(self.first_slot).is_some_and(|packet| packet < self.terms.packets)
+    }
+
     /// The packet that a slot is.
     #[must_use]
     pub fn packet(&self, slot: u32) -> u32 {

@@ -1,23 +1,28 @@
 //! Changing what red packets hand out: rounds that have not started may become anything, those that have stay as they are.
 
+use std::sync::Arc;
+
 use super::definition::{Definition, Packets};
 use super::event::StockChange;
 use super::refusal::Refusal;
 use super::round::Round;
 use super::sale::Sale;
 use super::slots::Slots;
+use super::split::Unsplittable;
 use crate::ids::{SkuIndex, UnixMillis};
 
 impl Sale {
     /// Whether the rounds may become those of `new`.
     pub(super) fn check_rounds(&self, new: &Definition, now_ms: UnixMillis) -> Result<(), Refusal> {
         let immutable = |field: String| Err(Refusal::ImmutableField { field });
+        let definition = new;
         let (old, new) = match (self.definition.packets.as_deref(), new.packets.as_deref()) {
             (None, None) => return Ok(()),
             (Some(old), Some(new)) => (old, new),
             _ => return immutable("kind".to_owned()),
         };
         check_order(new)?;
+        check_budgets(definition)?;
         for (number, (before, round)) in old.rounds.iter().zip(&self.rounds).enumerate() {
             if now_ms < before.starts_at_ms && !round.is_over {
                 continue;
@@ -82,6 +87,21 @@ impl Sale {
             }
         }
     }
+
+    /// Has the same plans in memory as the home, not copies of them: each would be split for itself.
+    pub(super) fn share_rounds(&mut self, home: &Self) {
+        let mut all = self.rounds.len() == home.rounds.len();
+        for (round, at_home) in self.rounds.iter_mut().zip(&home.rounds) {
+            if round.plan == at_home.plan {
+                round.plan = Arc::clone(&at_home.plan);
+            } else {
+                all = false;
+            }
+        }
+        if all && !self.rounds.is_empty() && self.definition == home.definition {
+            self.definition = Arc::clone(&home.definition);
+        }
+    }
 }
 
 /// Two sound definitions can merge into one that is not.
@@ -92,6 +112,19 @@ fn check_order(packets: &Packets) -> Result<(), Refusal> {
         Ok(())
     } else {
         Err(Refusal::TooLarge { what: "rounds: at least one, in order, not overlapping" })
+    }
+}
+
+/// Nor need its budgets be such as can be split.
+fn check_budgets(new: &Definition) -> Result<(), Refusal> {
+    let terms = (0..new.skus.len()).map_while(|round| new.terms(round));
+    match terms.map(|terms| terms.check()).collect() {
+        Ok(()) => Ok(()),
+        Err(Unsplittable::Packets) => Err(Refusal::TooLarge { what: "a round's packets: from 1 to 10,000,000" }),
+        Err(Unsplittable::Bounds) => Err(Refusal::TooLarge { what: "min_cents: at least 1, and at most max_cents" }),
+        Err(Unsplittable::TooLittle { .. } | Unsplittable::TooMuch { .. }) => Err(Refusal::TooLarge {
+            what: "a round's total_cents: from packets times min_cents to packets times max_cents",
+        }),
     }
 }
 

@@ -110,7 +110,9 @@ impl Sales {
         if !fits || part.shard(part.number) != entry.shard {
             return Err(format!("part {} of {shards} from shard {} on", part.number, part.home));
         }
-        let sale = Sale::define(entry.shard, event);
+        let mut defined = None;
+        asserted(|| defined = Some(Sale::define(entry.shard, event)))?;
+        let sale = defined.expect("what was not defined has said why");
         let standing = Standing { first: seq, home: part.home, shards: shards.max(1) };
         let known = self.standing.entry(event.activity_id).or_insert(standing);
         if (known.home, known.shards) != (standing.home, standing.shards) {
@@ -141,7 +143,7 @@ impl Sales {
         let keys = |sale: &Sale| sale.payments.keys().map(move |key| (sale.part().number, key)).collect::<Vec<_>>();
         let payments = self.parts(activity_id).flat_map(keys).collect();
         let home = &self.shards[&shard];
-        if !home.part().is_home() || held || orders != event.orders {
+        if !home.part().is_home() || held || home.round_to_end().is_some() || orders != event.orders {
             return Err(format!("an activity with {orders} orders leaves with {}, or is not over", event.orders));
         }
         let standing = self.standing.remove(&activity_id).expect("an activity that is in memory stands somewhere");
@@ -230,7 +232,11 @@ impl Sales {
     pub fn into_activities(mut self) -> impl Iterator<Item = Vec<Sale>> {
         self.standing.into_values().map(move |at| {
             let ids = at.home.0..at.home.0 + u32::from(at.shards);
-            ids.filter_map(|id| self.shards.remove(&ShardId(id))).collect()
+            let mut parts: Vec<Sale> = ids.filter_map(|id| self.shards.remove(&ShardId(id))).collect();
+            if let Some((home, others)) = parts.split_first_mut() {
+                others.iter_mut().for_each(|part| part.share_rounds(home));
+            }
+            parts
         })
     }
 }

@@ -2,11 +2,12 @@
 //! bytes and back.
 #![allow(dead_code, reason = "each test file is a crate of its own and uses its own part of this")]
 
+pub mod packets;
 pub mod parts;
 
 use doorbuster::domain::audit::{Auditor, Id, Keep, Report};
 use doorbuster::domain::command::{
-    AddStock, CancelOrder, CloseRefund, PayOrder, PlaceOrder, Redefine, RefundOrder, Request, RequestKey, Source,
+    AddStock, CancelOrder, CloseRefund, Grab, PayOrder, PlaceOrder, Redefine, RefundOrder, Request, RequestKey, Source,
     Stamped, SwitchSale,
 };
 use doorbuster::domain::definition::{OnLatePayment, SkuDefinition};
@@ -123,7 +124,7 @@ macro_rules! into_command {
     };
 }
 into_command!(PlaceOrder => PlaceOrder, CancelOrder => CancelOrder, Redefine => Redefine, AddStock => AddStock,
-    SwitchSale => SwitchSale, RefundOrder => RefundOrder, CloseRefund => CloseRefund);
+    SwitchSale => SwitchSale, Grab => Grab, RefundOrder => RefundOrder, CloseRefund => CloseRefund);
 
 impl IntoCommand for PayOrder {
     fn command(self) -> Command {

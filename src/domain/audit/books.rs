@@ -7,13 +7,12 @@ use rustc_hash::FxHashMap;
 
 use smallvec::{SmallVec, smallvec};
 
+use super::packets::RoundBook;
 use super::payments::{PaymentBook, Received};
 use super::report::{Id, Report};
 use super::share::Share;
 use crate::domain::definition::Definition;
-use crate::domain::event::{
-    ActivityDefined, ActivityRedefined, Control, Entry, Event, OrderPlaced, Outcome, SlotsMoved, StockChange, Switch,
-};
+use crate::domain::event::{ActivityDefined, Control, Entry, Event, OrderPlaced, Outcome, SlotsMoved, Switch};
 use crate::domain::order::OrderState;
 use crate::domain::part::Part;
 use crate::domain::sale::{Sale, Sku};
@@ -39,8 +38,8 @@ pub(super) struct OrderBook {
 pub(super) struct Books {
     activity_id: ActivityId,
     part: Part,
-    parts: u16,
-    version: u64,
+    pub(super) parts: u16,
+    pub(super) version: u64,
     pub(super) definition: Arc<Definition>,
     pub(super) names: Vec<SkuId>,
     pub(super) skus: Vec<Share>,
@@ -53,6 +52,9 @@ pub(super) struct Books {
     /// What the orders cost that are paid, by the orders.
     pub(super) paid_cents: u128,
     pub(super) units_of_user: FxHashMap<UserId, u64>,
+    /// What was granted here of each round, and what that held.
+    pub(super) granted: FxHashMap<usize, (u32, u64)>,
+    pub(super) grabs_of_user: FxHashMap<(UserId, usize), u32>,
     keys: FxHashMap<(UserId, KeyDigest), u32>,
     paused: bool,
     pub(super) closed: bool,
@@ -76,6 +78,8 @@ impl Books {
             payments: PaymentBook::default(),
             paid_cents: 0,
             units_of_user: FxHashMap::default(),
+            granted: FxHashMap::default(),
+            grabs_of_user: FxHashMap::default(),
             keys: FxHashMap::default(),
             paused: false,
             closed: false,
@@ -89,6 +93,7 @@ impl Books {
             books.names.push(sku.sku_id.clone());
             books.skus.push(Share::initial(if part.is_home() { sku.stock.0 } else { 0 }));
         }
+        books.faulty |= !books.open_rounds(seq, report);
         books
     }
 
@@ -112,10 +117,21 @@ impl Books {
     }
 
     /// Enters one event that concerns this shard alone; `false` where it cannot be true.
-    pub fn post(&mut self, seq: Seq, entry: &Entry, received: &mut Received, report: &mut Report) -> bool {
+    pub fn post(
+        &mut self,
+        seq: Seq,
+        entry: &Entry,
+        rounds: &mut Vec<RoundBook>,
+        received: &mut Received,
+        report: &mut Report,
+    ) -> bool {
         let at_ms = entry.at_ms;
         self.tick(seq, entry, report);
         let sound = match &entry.event {
+            Event::OrderPlaced(_) if self.definition.packets.is_some() => {
+                report.broken(Id::U4, format!("event {seq}: an order is placed for red packets"));
+                false
+            }
             Event::OrderPlaced(event) => self.placed(seq, at_ms, event, report),
             Event::OrderCancelled(event) => self.released(seq, event.order, OrderState::Cancelled, at_ms, report),
             Event::HoldsExpired(event) => {
@@ -124,8 +140,13 @@ impl Books {
                     event.orders.iter().map(|order| self.released(seq, *order, OrderState::Expired, at_ms, report));
                 ends.fold(true, |sound, one| sound & one)
             }
-            Event::ActivityRedefined(event) => self.is_home(seq, report) && self.redefined(seq, event, report),
-            Event::PacketGrabbed(_) | Event::RoundEnded(_) => todo!("red packets"),
+            Event::ActivityRedefined(event) => {
+                self.is_home(seq, report)
+                    && self.replanned(seq, at_ms, event, rounds, report)
+                    && self.redefined(seq, event, rounds, report)
+            }
+            Event::PacketGrabbed(event) => self.grabbed(seq, at_ms, event, rounds, report),
+            Event::RoundEnded(event) => self.round_ended(seq, at_ms, event, rounds, report),
             Event::SaleSwitched(event) => {
                 self.check_not_closed(seq, report);
                 match event.to {
@@ -171,18 +192,11 @@ impl Books {
         });
         if self.parts > 1 {
             // Who is served by two parts has the limit twice.
-            let own = self.part.spread.part_of(event.user, self.parts);
-            report.check(Id::U1, own == self.part.number, || {
-                format!("event {seq}: user {} orders at part {}, not at part {own}", event.user, self.part.number)
+            report.check(Id::U1, self.serves(event.user), || {
+                format!("event {seq}: user {} orders at part {}, not at its own", event.user, self.part.number)
             });
         }
-
-        if let Some(key) = event.key {
-            let first = self.keys.insert((event.user, key), order);
-            report.check(Id::U3, first.is_none(), || {
-                format!("event {seq}: orders {first:?} and {order} of user {} have one key", event.user)
-            });
-        }
+        self.is_first(seq, event.user, event.key, order, report);
 
         let sku = usize::from(event.sku.0);
         let some = well_formed && event.slots.count() > 0;
@@ -201,6 +215,28 @@ impl Books {
         numbered && free
     }
 
+    /// Whether the part is the one that serves a user.
+    pub(super) fn serves(&self, user: UserId) -> bool {
+        self.part.spread.part_of(user, self.parts) == self.part.number
+    }
+
+    /// Whether it is the first time that a user comes with that key (U3).
+    pub(super) fn is_first(
+        &mut self,
+        seq: Seq,
+        user: UserId,
+        key: Option<KeyDigest>,
+        order: u32,
+        report: &mut Report,
+    ) -> bool {
+        let Some(key) = key else { return true };
+        let first = self.keys.insert((user, key), order);
+        report.check(Id::U3, first.is_none(), || {
+            format!("event {seq}: orders {first:?} and {order} of user {user} have one key")
+        });
+        first.is_none()
+    }
+
     fn released(&mut self, seq: Seq, number: u32, to: OrderState, at_ms: UnixMillis, report: &mut Report) -> bool {
         let place = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
         let order = place.and_then(|place| self.orders.get_mut(place));
@@ -217,56 +253,6 @@ impl Books {
         let back = self.skus.get_mut(order.sku).is_some_and(|book| book.give_back(&order.slots, number));
         report.check(Id::S2, back, || format!("event {seq}: order {number} gives back slots that it has not"));
         back
-    }
-
-    fn redefined(&mut self, seq: Seq, event: &ActivityRedefined, report: &mut Report) -> bool {
-        self.check_not_closed(seq, report);
-        let follows = self.version.checked_add(1) == Some(event.version);
-        report.check(Id::U4, follows, || format!("event {seq}: version {} follows on {}", event.version, self.version));
-        let parts = event.definition.shards;
-        let spread = parts == self.parts;
-        report
-            .check(Id::U4, spread, || format!("event {seq}: of {} parts the activity is to have {parts}", self.parts));
-        self.version = event.version;
-        self.definition = Arc::new(event.definition.clone());
-        for sku in &event.definition.skus {
-            if !self.names.contains(&sku.sku_id) {
-                self.names.push(sku.sku_id.clone());
-                self.skus.push(Share::default());
-            }
-        }
-        let mut sound = follows && spread;
-        for change in &event.stock {
-            let (StockChange::Added { sku, slots } | StockChange::Removed { sku, slots }) = change;
-            let book = self.skus.get_mut(usize::from(sku.0)).filter(|_| slots.is_well_formed());
-            let holds = book.is_some_and(|book| match change {
-                StockChange::Added { .. } => book.give(slots),
-                StockChange::Removed { .. } => book.discard(slots),
-            });
-            report.check(Id::S2, holds, || format!("event {seq}: stock of SKU number {sku} changes by wrong slots"));
-            sound &= holds;
-        }
-        // Where the slots are wrong already, so are the totals: one fault, one name.
-        sound && self.totals_stand(seq, report)
-    }
-
-    /// Whether each SKU has the stock that the definition says, and one that was taken off has none.
-    fn totals_stand(&self, seq: Seq, report: &mut Report) -> bool {
-        let mut sound = true;
-        for (name, book) in self.names.iter().zip(&self.skus) {
-            let mut said = self.definition.skus.iter().filter(|sku| sku.sku_id == *name).map(|sku| sku.stock.0);
-            let stock = u64::from(said.next().unwrap_or(0));
-            let holds = book.total() == stock && said.next().is_none();
-            report.check(Id::S1, holds, || {
-                format!("event {seq}: SKU {name} is defined once with {stock} units, and has {}", book.total())
-            });
-            sound &= holds;
-        }
-        sound
-    }
-
-    fn check_not_closed(&self, seq: Seq, report: &mut Report) {
-        report.check(Id::U4, !self.closed, || format!("event {seq} changes a sale that was closed for good"));
     }
 
     fn is_home(&self, seq: Seq, report: &mut Report) -> bool {
@@ -320,7 +306,8 @@ impl Books {
             Event::PaymentReceived(event) if matches!(event.outcome, Outcome::Due(_)) => Touched::new(),
             Event::PaymentReceived(event) => of_order(&event.order).into_iter().collect(),
             Event::OrderRefunded(event) => of_order(&event.order).into_iter().collect(),
-            Event::PacketGrabbed(_) | Event::RoundEnded(_) => todo!("red packets"),
+            Event::PacketGrabbed(event) => smallvec![usize::from(event.round.0)],
+            Event::RoundEnded(event) => smallvec![usize::from(event.round.0)],
             Event::SaleSwitched(_)
             | Event::ChangeNoted(_)
             | Event::ActivityRetired(_)
@@ -335,6 +322,7 @@ impl Books {
         if defines {
             let same = sale.counts().len() == self.definition.skus.len() && sale.skus.len() == self.skus.len();
             report.check(Id::S1, same, || format!("event {seq}: the sale has other SKUs than the books"));
+            self.compare_plans(sale, seq, report);
         }
         if defines || matches!(event, Event::SaleSwitched(_)) {
             let ours = (self.version, self.paused, self.closed, &*self.definition);

@@ -328,7 +328,8 @@ impl Books {
     /// Enters that an operator took a paid order back.
     pub(super) fn refunded(&mut self, seq: Seq, event: &OrderRefunded, report: &mut Report) -> bool {
         let number = event.order;
-        let known = self.order(number).filter(|order| order.state == OrderState::Paid);
+        // A grab is paid by nobody.
+        let known = self.order(number).filter(|order| order.state == OrderState::Paid && order.paid_by > 0);
         report.check(Id::S3, known.is_some(), || format!("event {seq}: order {number} is refunded but was not paid"));
         let Some(order) = known else { return false };
         let paid_by = order.paid_by;
@@ -396,7 +397,8 @@ impl Books {
 
     /// The shard's sums of money, with what its paid orders cost as the sale shows them.
     pub(super) fn close_sums(&self, sale: &Sale, report: &mut Report) -> Sums {
-        let paid = sale.orders.from(1).filter(|(_, order)| order.state == OrderState::Paid);
+        let is_sale = self.definition.packets.is_none();
+        let paid = sale.orders.from(1).filter(|(_, order)| is_sale && order.state == OrderState::Paid);
         let cost = paid.map(|(_, order)| u128::from(order.amount_cents.0)).sum();
         self.payments.close(&self.definition.currency, cost, sale.shard(), report)
     }

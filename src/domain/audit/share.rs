@@ -65,7 +65,7 @@ impl Ranges {
     }
 }
 
-/// `initial + added - removed + came - went = free + held + sold`.
+/// `initial + added - removed + came - went - ended = free + held + sold`.
 #[derive(Default)]
 pub(super) struct Share {
     pub initial: u64,
@@ -73,6 +73,8 @@ pub(super) struct Share {
     pub removed: u64,
     came: u64,
     went: u64,
+    /// Packets that nobody grabbed, when their round ended: part of the total, and nowhere any more.
+    ended: u64,
     pub free: u64,
     pub held: u64,
     /// Paid for, or paid for once and not put back on sale.
@@ -99,9 +101,14 @@ impl Share {
         (self.initial + self.added).saturating_sub(self.removed)
     }
 
+    /// Of all units those that are somewhere: a round's end is known at its home too.
+    pub fn standing(&self) -> u64 {
+        self.total().saturating_sub(self.ended)
+    }
+
     /// The units that are here.
     pub fn stock(&self) -> u64 {
-        (self.total() + self.came).saturating_sub(self.went)
+        (self.total() + self.came).saturating_sub(self.went + self.ended)
     }
 
     /// Gives slots to an order; `false` where one of them is not here or not free.
@@ -163,6 +170,12 @@ impl Share {
     /// Strikes free slots off for good; `false` where one of them is not here or not free.
     pub fn discard(&mut self, slots: &Slots) -> bool {
         self.removed += u64::from(slots.count());
+        self.strike(slots)
+    }
+
+    /// Strikes free slots off because their round is over; `false` where one of them is not here or not free.
+    pub fn end(&mut self, slots: &Slots) -> bool {
+        self.ended += u64::from(slots.count());
         self.strike(slots)
     }
 

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::books::Books;
+use super::packets::{self, RoundBook, plan_alike};
 use super::report::{Id, Report};
 use crate::domain::definition::Definition;
 use crate::domain::event::{ActivityDefined, Change, Control};
@@ -15,6 +16,8 @@ pub(super) struct Whole {
     home: ShardId,
     parts: u16,
     spread: Spread,
+    /// Of red packets.
+    pub rounds: Vec<RoundBook>,
     /// Where there are several parts.
     common: Option<Box<Common>>,
     /// Whether an event of a part could not be true, so that what follows in the others cannot be judged either.
@@ -65,7 +68,8 @@ impl Whole {
             return Err(format!("shard {shard} is part {} of {parts} from shard {} on", part.number, part.home));
         }
         let common = (parts > 1).then(|| Box::new(Common::first(event)));
-        Ok(Self { home: part.home, parts, spread: part.spread, common, faulty: false, retired: false })
+        let rounds = packets::rounds_of(&event.definition);
+        Ok(Self { home: part.home, parts, spread: part.spread, rounds, common, faulty: false, retired: false })
     }
 
     /// Whether `other`, of which another part told, is the same: no part has moved on before all are defined alike.
@@ -74,7 +78,13 @@ impl Whole {
             let turn = whole.common.as_ref().map(|common| &common.turns[0]);
             turn.map(|turn| (turn.change_id, Arc::clone(&turn.definition)))
         };
-        (self.home, self.parts, self.spread) == (other.home, other.parts, other.spread) && first(self) == first(other)
+        let planned = match (first(self), first(other)) {
+            (Some((_, one)), Some((_, other))) => plan_alike(&one, &other),
+            _ => true,
+        };
+        (self.home, self.parts, self.spread) == (other.home, other.parts, other.spread)
+            && first(self) == first(other)
+            && planned
     }
 
     pub fn home(&self) -> ShardId {
@@ -87,7 +97,7 @@ impl Whole {
 
     /// Lets go of what only those that stand need.
     pub fn leave(&mut self) {
-        (self.retired, self.common) = (true, None);
+        (self.retired, self.common, self.rounds) = (true, None, Vec::new());
     }
 
     /// The shards of its parts, whether they are defined yet or not.
@@ -124,7 +134,8 @@ impl Whole {
         let (number, turn) = later.find(|(_, turn)| state(turn) == said)?;
         let definition = (turn.version != part.version()).then_some(&*turn.definition);
         let skus = common.names[..turn.names].get(part.names().len()..)?;
-        (control.definition.as_ref() == definition && control.skus == skus).then_some(number)
+        let planned = control.definition.as_ref().zip(definition).is_none_or(|(one, other)| plan_alike(one, other));
+        (control.definition.as_ref() == definition && planned && control.skus == skus).then_some(number)
     }
 
     /// Takes in what a part's sale shows of these SKUs.
@@ -138,7 +149,7 @@ impl Whole {
             let sum = &mut common.skus[place];
             sum.shown = (sum.shown + now).saturating_sub(before);
             if books.part().is_home() {
-                sum.total = books.share(place).total();
+                sum.total = books.share(place).standing();
             }
         }
     }
@@ -162,7 +173,7 @@ impl Whole {
             let shares = || parts.clone().filter_map(|books| books.find_share(place));
             let mut ranges: Vec<(u32, u32)> = shares().flat_map(|share| share.slots.iter()).collect();
             ranges.sort_unstable();
-            let (total, last_given) = (home.share(place).total(), home.share(place).last_given);
+            let (total, last_given) = (home.share(place).standing(), home.share(place).last_given);
             let units: u64 = ranges.iter().map(|(first, last)| u64::from(last - first) + 1).sum();
             let apart = ranges.windows(2).all(|two| two[0].1 < two[1].0);
             let given = ranges.last().is_none_or(|(_, last)| *last <= last_given);
