@@ -89,8 +89,8 @@ impl Sale {
 
     /// Refunds what nobody grabbed, once all of it is here: the caller has gathered it.
     pub(super) fn end_round(&self, index: SkuIndex, now_ms: UnixMillis) -> Decision {
-        let due = self.round_to_end().is_some_and(|(_, at)| at <= now_ms) && !self.round(index).is_over;
-        if !due {
+        let is_due = self.round_to_end().is_some_and(|(due, at_ms)| due == index && at_ms <= now_ms);
+        if !is_due {
             return Decision::default();
         }
         let free = &self.sku(index).free;
