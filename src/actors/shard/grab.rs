@@ -53,7 +53,7 @@ impl Shard {
     }
 
     /// Begins to end a round that is over, one at a time.
-    pub(super) fn end_due_round(&mut self, turn: &mut Turn) {
+    pub(in crate::actors) fn end_due_round(&mut self, turn: &mut Turn) {
         if self.next_round_end().is_none_or(|ends_at_ms| ends_at_ms > turn.at_ms) {
             return;
         }
