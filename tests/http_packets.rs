@@ -3,6 +3,8 @@
 
 mod http;
 
+use std::time::{Duration, Instant};
+
 use http::packets::{
     FIRST_ENDS_MS, GRABS, RAIN, SECOND_ENDS_MS, SECOND_STARTS_MS, amounts, detail, ended, grab, grab_at_once, grabbed,
     rain, rain_with, raining, round, stats,
@@ -285,9 +287,60 @@ fn what_nobody_grabbed_is_refunded_at_a_rounds_end_once() {
         server.clock.advance_ms(FIRST_ENDS_MS - NOW_MS);
         assert_eq!(ended(&server, 0), [(20, cents), (0, 0), (30, 5_000 - cents)], "once");
         assert_eq!(round(&server, 1), [(0, 0), (7, 700), (0, 0)]);
-        // Nobody asks: the timer does it.
         server.clock.advance_ms(SECOND_ENDS_MS - FIRST_ENDS_MS);
         assert_eq!(ended(&server, 1), [(0, 0), (0, 0), (7, 700)]);
+    }
+}
+
+/// No shard is asked for anything: its host's timer does it, or nobody.
+#[test]
+fn a_round_is_ended_though_nobody_asks() {
+    let server = raining(5, 1_000, json!({}));
+    let events = || server.metric("doorbuster_journal_events_total");
+    assert_eq!(events(), Some(1.0));
+    server.clock.advance_ms(FIRST_ENDS_MS - NOW_MS);
+    let begun = Instant::now();
+    while events() == Some(1.0) {
+        assert!(begun.elapsed() < Duration::from_secs(20), "the host never wakes");
+    }
+    server.clock.advance_ms(SECOND_ENDS_MS - FIRST_ENDS_MS);
+    while events() == Some(2.0) {
+        assert!(begun.elapsed() < Duration::from_secs(20), "the host wakes once only");
+    }
+    assert_eq!(events(), Some(3.0), "each once");
+    assert_eq!((ended(&server, 0), ended(&server, 1)), ([(0, 0), (0, 0), (5, 1_000)], [(0, 0), (0, 0), (7, 700)]));
+}
+
+/// An ended rain leaves memory once its rounds have ended, and its packets stay answerable.
+#[test]
+fn a_rain_leaves_memory_after_its_last_rounds_end() {
+    for fields in [json!({}), four_shards()] {
+        let settings = || Settings { tweak: Some(|config| config.journal.retain_ended_s = 0), ..Settings::default() };
+        let server = Server::start(settings());
+        server.operator(put(RAIN, &rain_with(50, 5_000, fields))).ok(201);
+        let first = server.shopper(7, post(GRABS).key("k")).ok(201);
+        let cents = first["amount_cents"].as_u64().expect("cents");
+        let disk = server.disk.clone();
+        server.clock.advance_ms(SECOND_ENDS_MS - NOW_MS);
+        let is_told = |server: &Server| {
+            let begun = Instant::now();
+            while server.metric("doorbuster_activities_left") != Some(1.0) {
+                assert!(begun.elapsed() < Duration::from_secs(20), "it never leaves");
+            }
+            assert_eq!(server.shopper(7, post(GRABS).key("k")).ok(200), first);
+            grab(server, 7).problem(409, "ended");
+            server.shopper(8, post(GRABS).key("k")).problem(409, "ended");
+            assert_eq!(server.shopper(7, get(GRABS)).ok(200), json!({ "grabs": [first], "next_cursor": null }));
+            server.shopper(7, get(ORDERS.replace("1001", "1002").as_str())).problem(404, "activity_not_found");
+            assert_eq!(round(server, 0), [(1, cents), (0, 0), (49, 5_000 - cents)]);
+            assert_eq!(round(server, 1), [(0, 0), (0, 0), (7, 700)]);
+            assert_eq!(detail(server)["state"], "ended");
+        };
+        is_told(&server);
+        drop(server);
+        let server = Server::start(Settings { disk, ..settings() });
+        server.clock.advance_ms(SECOND_ENDS_MS - NOW_MS);
+        is_told(&server);
     }
 }
 
