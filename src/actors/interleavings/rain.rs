@@ -28,9 +28,32 @@ use crate::persist::Acknowledge;
 
 const COUNT: u64 = 600;
 const STEPS: usize = 200;
-/// The rounds' windows; between the first two nobody grabs.
-const WINDOWS_MS: [(u64, u64); 3] = [(10, 60), (80, 140), (140, 200)];
+/// The rounds' windows; between the first two nobody grabs. The last ones come and go.
+const WINDOWS_MS: [(u64, u64); 4] = [(10, 60), (80, 140), (140, 200), (200, 220)];
 const MAX_CENTS: u64 = 9;
+
+/// Who waits for a packet of a round that ends meanwhile gets one of the next, which lies elsewhere.
+#[test]
+fn a_grab_that_waits_is_taken_to_the_next_round() {
+    let mut random = Random::from(7);
+    let rounds = [(10, 50), (50, 90)].map(|(starts_at_ms, ends_at_ms)| RoundDefinition {
+        packets: 1,
+        total_cents: 5,
+        ..round(&mut random, starts_at_ms, ends_at_ms)
+    });
+    let mut world = World::of(random, rain_of(rounds.to_vec(), 2));
+    let user = (0..).find(|user| Part::sole(HOME).spread.part_of(UserId(*user), 2) == 1).expect("one of part 1");
+    world.at_ms = 20;
+    world.grab(user, None);
+    assert!(world.deliver(), "part 1 has none and asks the home");
+    world.at_ms = 60;
+    while world.deliver() {
+        world.check();
+    }
+    world.sync();
+    let grabs: Vec<_> = world.kept.values().map(|grab| grab.round).collect();
+    assert_eq!((grabs, world.tally.sold_out, world.tally.refunded), (vec![1], 0, 1));
+}
 
 /// What happened: what did not was not tested.
 #[derive(Debug, Default)]
@@ -133,9 +156,12 @@ impl Tally {
 }
 
 fn rain(random: &mut Random, shards: u16) -> Definition {
-    let rounds = WINDOWS_MS.map(|(starts_at_ms, ends_at_ms)| round(random, starts_at_ms, ends_at_ms));
-    let packets =
-        Packets { split: Split::Random, min_cents: 1, max_cents: MAX_CENTS, rounds: rounds.to_vec(), shop: None };
+    let windows = WINDOWS_MS.into_iter().take(3);
+    rain_of(windows.map(|(starts_at_ms, ends_at_ms)| round(random, starts_at_ms, ends_at_ms)).collect(), shards)
+}
+
+fn rain_of(rounds: Vec<RoundDefinition>, shards: u16) -> Definition {
+    let packets = Packets { split: Split::Random, min_cents: 1, max_cents: MAX_CENTS, rounds, shop: None };
     Definition::of_packets(String::new(), "CNY".to_owned(), shards, Qty(2), packets)
 }
 
@@ -155,7 +181,13 @@ fn seeds(random: &mut Random) -> Vec<Seed> {
 impl World {
     fn new(mut random: Random) -> Self {
         let parts = u16::try_from(1 + random.below(5)).expect("few");
-        let definition = rain(&mut random, parts).planned(None, &seeds(&mut random), |_| 0);
+        let definition = rain(&mut random, parts);
+        Self::of(random, definition)
+    }
+
+    fn of(mut random: Random, definition: Definition) -> Self {
+        let parts = definition.shards;
+        let definition = definition.planned(None, &seeds(&mut random), |_| 0);
         let change = Change { change_id: 1, by: Author::StartUp, key: None };
         let first = ActivityDefined { activity_id: ActivityId(1), definition, from_catalog: false, change, part: None };
         let entries = found(HOME, first, UnixMillis(1));
@@ -202,6 +234,10 @@ impl World {
     fn grab_one(&mut self) {
         let user = self.random.below(14);
         let key = self.random.once_in(2).then(|| u8::try_from(self.random.below(3)).expect("small"));
+        self.grab(user, key);
+    }
+
+    fn grab(&mut self, user: u64, key: Option<u8>) {
         let command = Grab { user: UserId(user), key: key.map(|key| KeyDigest([key; 16])) };
         let (reply, receiver) = oneshot::channel();
         let part = Part::sole(HOME).spread.part_of(UserId(user), self.parts);
@@ -220,9 +256,18 @@ impl World {
             _ => {
                 let mut definition = self.shards[0].sale().definition().clone();
                 let mut packets = definition.packets.take().expect("it is a rain");
-                let number = 1 + self.random.place(WINDOWS_MS.len() - 1);
-                let (starts_at_ms, ends_at_ms) = WINDOWS_MS[number];
-                packets.rounds[number] = round(&mut self.random, starts_at_ms, ends_at_ms);
+                let count = packets.rounds.len();
+                // A round is another, the last one goes, or one more comes.
+                let number = 1 + self.random.place(count);
+                if number < count && count > 2 && self.random.once_in(4) {
+                    packets.rounds.truncate(count - 1);
+                } else if let Some((starts_at_ms, ends_at_ms)) = WINDOWS_MS.get(number).copied() {
+                    let round = round(&mut self.random, starts_at_ms, ends_at_ms);
+                    match packets.rounds.get_mut(number) {
+                        Some(known) => *known = round,
+                        None => packets.rounds.push(round),
+                    }
+                }
                 let Definition { title, currency, shards, per_user_limit, .. } = definition;
                 let definition = Definition::of_packets(title, currency, shards, per_user_limit, *packets);
                 let seeds = seeds(&mut self.random);
@@ -316,7 +361,7 @@ impl World {
         while self.deliver() {
             self.check();
         }
-        self.at_ms = self.at_ms.max(WINDOWS_MS[2].1);
+        self.at_ms = self.at_ms.max(WINDOWS_MS[3].1);
         (0..self.parts).for_each(|part| self.turn(part, Shard::wake));
         while self.deliver() {
             self.check();
@@ -425,8 +470,8 @@ impl World {
                 assert_eq!(plan.cents(slot), grab.amount_cents.0, "M4");
                 cents += grab.amount_cents.0;
                 *users.entry(grab.user.0).or_default() += 1;
-                let (starts_at_ms, ends_at_ms) = WINDOWS_MS[number];
-                assert!((starts_at_ms..ends_at_ms).contains(&grab.held_at_ms.0), "nobody grabs outside the round");
+                let running = home.definition().round_at(grab.held_at_ms);
+                assert_eq!(running, Some(number), "nobody grabs outside the round");
             }
             assert!(users.values().all(|grabs| *grabs <= 2), "U1: {users:?}");
             assert!(!round.is_over || free.is_empty(), "M1: a round that is over has nothing left");
