@@ -10,7 +10,7 @@ use http::{ORDERS, Request, Server, connect, get, post, put, wish};
 use serde_json::{Value, json};
 
 /// The routes of this version, as the contract has them.
-const ROUTES: [(&str, &str); 26] = [
+const ROUTES: [(&str, &str); 28] = [
     ("get", "/v1/activities"),
     ("get", "/v1/activities/{activity_id}"),
     ("post", "/v1/flash-sales/{activity_id}/orders"),
@@ -18,6 +18,8 @@ const ROUTES: [(&str, &str); 26] = [
     ("get", "/v1/flash-sales/{activity_id}/result"),
     ("get", "/v1/orders/{order_id}"),
     ("post", "/v1/orders/{order_id}/cancel"),
+    ("post", "/v1/red-packets/{activity_id}/grabs"),
+    ("get", "/v1/red-packets/{activity_id}/grabs"),
     ("post", "/v1/payments/callback"),
     ("post", "/admin/v1/orders/{order_id}/refund"),
     ("get", "/admin/v1/refunds"),

@@ -131,6 +131,9 @@ async fn answer(
             payment.map(answer).ok_or(Refusal::PaymentNotFound)
         }
         Question::Change(_) => Err(Refusal::ActivityClosed),
+        // What was grabbed is not shipped in this version, so the journal keeps it, and it is never asked for here.
+        Question::Grab(_) => Err(Refusal::Ended),
+        Question::GrabsOf { .. } => Ok(Answer::Grabs(Vec::new(), None)),
         Question::Pay(_)
         | Question::Suspend(_)
         | Question::Refund(_)
@@ -172,7 +175,12 @@ async fn sale(rows: &mut ReadBack, lies: Lies, at_ms: UnixMillis) -> Result<Answ
     let shards: Vec<ShardView> = left
         .shards
         .iter()
-        .map(|row| ShardView { shard: row.shard, accepted: u64::from(row.orders_placed), skus: Vec::new() })
+        .map(|row| ShardView {
+            shard: row.shard,
+            accepted: u64::from(row.orders_placed),
+            skus: Vec::new(),
+            rounds: Vec::new(),
+        })
         .collect();
     Ok(Answer::Sale(Box::new(SaleView {
         definition: left.definition.into(),
@@ -180,6 +188,7 @@ async fn sale(rows: &mut ReadBack, lies: Lies, at_ms: UnixMillis) -> Result<Answ
         phase: Phase::Ended,
         paused: left.paused,
         skus,
+        rounds: Vec::new(),
         accepted: shards.iter().map(|shard| shard.accepted).sum(),
         refused: std::collections::BTreeMap::new(),
         shards,
