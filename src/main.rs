@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use doorbuster::cli::{audit, check, demo, exit, journal, reship, serve, token};
+use doorbuster::cli::{audit, check, demo, exit, journal, reship, serve, token, verify_split};
 use doorbuster::clock::Clock;
 use doorbuster::ids::{ActivityId, Seq, UnixMillis, UserId};
 
@@ -84,6 +84,18 @@ enum Command {
         #[arg(long)]
         rows_of: Option<String>,
     },
+    /// Work out what each packet of a round held, from what is public alone
+    VerifySplit {
+        /// What `GET /v1/activities/ID` answered after the round; - for the standard input
+        #[arg(long)]
+        activity: PathBuf,
+        /// Only this round
+        #[arg(long)]
+        round: Option<u32>,
+        /// The commitment as it was noted before the round; without, the one that stands there
+        #[arg(long)]
+        commitment: Option<String>,
+    },
     /// Print a stopped server's journal as JSON lines
     Journal {
         /// The configuration file
@@ -113,6 +125,10 @@ fn main() -> ExitCode {
         }
         Command::Audit { config, acks, without_mysql } => Ok(audit::run(&config, acks.as_deref(), without_mysql)),
         Command::Reship { config, yes, rows_of } => Ok(reship::run(&config, yes, rows_of.as_deref())),
+        Command::VerifySplit { activity, round, commitment } => {
+            let ask = verify_split::Ask { activity: &activity, round, commitment: commitment.as_deref() };
+            verify_split::run(ask, &mut io::stdout().lock(), &mut io::stderr().lock())
+        }
         Command::Journal { config, from, to, activity } => {
             Ok(journal::run(&config, journal::Range { from: Seq(from), to: Seq(to), activity }))
         }

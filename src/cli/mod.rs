@@ -13,3 +13,4 @@ pub mod serve;
 mod shipping;
 mod signals;
 pub mod token;
+pub mod verify_split;

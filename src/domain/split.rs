@@ -74,6 +74,20 @@ impl std::fmt::Debug for Seed {
 }
 
 impl Seed {
+    /// From 64 hexadecimal digits.
+    #[must_use]
+    pub fn from_hex(hex: &str) -> Option<Self> {
+        let mut seed = [0; 32];
+        if hex.len() != 64 || !hex.is_ascii() {
+            return None;
+        }
+        for (place, byte) in seed.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&hex[2 * place..2 * place + 2], 16).ok()?;
+        }
+        // A sign would pass for a digit.
+        (Self(seed).to_hex().eq_ignore_ascii_case(hex)).then_some(Self(seed))
+    }
+
     /// As 64 hexadecimal digits.
     #[must_use]
     pub fn to_hex(self) -> String {

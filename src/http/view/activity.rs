@@ -8,6 +8,7 @@ use crate::actors::ask::SaleView;
 use crate::actors::router::Listing;
 use crate::catalog::Written;
 use crate::domain::definition::RoundDefinition;
+use crate::domain::split::Split;
 use crate::domain::{Definition, Phase};
 use crate::ids::ActivityId;
 
@@ -102,6 +103,15 @@ pub struct RoundLine {
     /// Into how many packets it is split.
     #[schema(example = 5000)]
     packets: u32,
+    /// `random` or `equal`.
+    #[schema(value_type = String, example = "random")]
+    split: Split,
+    /// The least that a packet holds.
+    #[schema(example = 1)]
+    min_cents: u64,
+    /// The most.
+    #[schema(example = 20_000)]
+    max_cents: u64,
     /// Those that nobody has grabbed yet; none any more once what was left is refunded.
     #[schema(example = 4959)]
     remaining: u32,
@@ -126,6 +136,9 @@ impl RoundLine {
                 ends_at_ms: said.ends_at_ms.0,
                 total_cents: said.total_cents,
                 packets: said.packets,
+                split: packets.split,
+                min_cents: packets.min_cents,
+                max_cents: packets.max_cents,
                 remaining: said.packets.saturating_sub(count.granted + count.refunded),
                 commitment: said.plan.as_ref().map(|plan| plan.terms.commitment(plan.seed)),
                 seed: said.plan.as_ref().filter(|_| is_over).map(|plan| plan.seed.to_hex()),
