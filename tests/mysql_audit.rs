@@ -49,19 +49,22 @@ struct Stage {
 impl Stage {
     /// A journal of that history, up to `group_max` events a record. `None` where there is no MariaDB.
     fn set(seed: u64, steps: u32, group_max: u64) -> Option<Self> {
+        Self::of(&History::of(seed, steps), seed, group_max)
+    }
+
+    fn of(history: &History, seed: u64, group_max: u64) -> Option<Self> {
         let maria = Maria::start()?;
         let dir = tempfile::Builder::new().prefix("rows-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
         let dir = dir.expect("a directory below the build's");
         let mut journal = journal::open(&dir.path().join("data")).expect("a fresh journal");
-        let entries = History::of(seed, steps).entries;
-        let (mut rest, mut dice) = (entries.as_slice(), Dice::new(seed));
+        let (mut rest, mut dice) = (history.entries.as_slice(), Dice::new(seed));
         while !rest.is_empty() {
             let count = usize::try_from(dice.below(group_max) + 1).expect("few").min(rest.len());
             journal::append(&mut journal, &rest[..count]).expect("a sound disk");
             rest = &rest[count..];
         }
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
-        Some(Self { dir, maria, journal, runtime, events: entries.len() as u64 })
+        Some(Self { dir, maria, journal, runtime, events: history.entries.len() as u64 })
     }
 
     fn target(&self, database: &str) -> Target {
@@ -299,6 +302,39 @@ fn whatever_is_changed_in_any_column_is_named() {
         stage.maria.execute(&format!("USE shop; ALTER TABLE elsewhere RENAME TO {table}"));
     }
     assert_holds(&stage.audit("shop"), "after");
+}
+
+#[test]
+fn each_grab_is_one_credit_and_each_credit_one_grab() {
+    let Some(stage) = Stage::of(&History::of_packets(3, 400), 3, 3) else { return };
+    stage.ship("shop", stage.events, || 20);
+    let report = stage.audit("shop");
+    assert_holds(&report, "what was just shipped");
+    let grabs = stage.count("shop.red_packet_grabs");
+    let checked = |id| report.finding(id).map_or(0, |finding| finding.checked);
+    assert!(grabs > 20 && checked(Id::M1) > 0 && checked(Id::M2) >= grabs && checked(Id::M4) >= grabs, "{report:?}");
+    assert_eq!(checked(Id::M3), grabs);
+    stage.maria.execute("CREATE TABLE shop.kept AS SELECT * FROM shop.red_packet_grabs");
+    for (sql, words) in [
+        ("DELETE FROM red_packet_grabs ORDER BY grab_id DESC LIMIT 1", "is missing"),
+        ("UPDATE red_packet_grabs SET amount_cents = amount_cents + 1 LIMIT 1", "amount_cents is"),
+        (
+            "INSERT INTO red_packet_grabs SELECT grab_id + 1000000, activity_id, round, packet + 1000000, user_id, \
+             amount_cents, currency, idempotency_digest, granted_at_ms, seq FROM red_packet_grabs LIMIT 1",
+            "the journal gives no such row",
+        ),
+    ] {
+        stage.maria.execute(&format!("USE shop; {sql}"));
+        let report = stage.audit("shop");
+        for id in [Id::M3, Id::X1] {
+            let finding = report.finding(id).expect("there are credits");
+            assert_eq!((finding.broken, finding.examples.len()), (1, 1), "{sql}: {report:?}");
+            assert!(finding.examples[0].contains(words), "{sql}: {report:?}");
+        }
+        let broken = report.findings().filter(|(_, finding)| finding.broken > 0).count();
+        assert_eq!(broken, 2, "{sql}: {report:?}");
+        stage.maria.execute("USE shop; DELETE FROM red_packet_grabs; INSERT INTO red_packet_grabs SELECT * FROM kept");
+    }
 }
 
 /// Another value that a column of that kind can hold, of a row as it stands.
