@@ -117,8 +117,8 @@ fn check_order(packets: &Packets) -> Result<(), Refusal> {
 
 /// Nor need its budgets be such as can be split.
 fn check_budgets(new: &Definition) -> Result<(), Refusal> {
-    let terms = (0..new.skus.len()).map_while(|round| new.terms(round));
-    match terms.map(|terms| terms.check()).collect() {
+    let mut terms = (0..new.skus.len()).map_while(|round| new.terms(round));
+    match terms.try_for_each(|terms| terms.check()) {
         Ok(()) => Ok(()),
         Err(Unsplittable::Packets) => Err(Refusal::TooLarge { what: "a round's packets: from 1 to 10,000,000" }),
         Err(Unsplittable::Bounds) => Err(Refusal::TooLarge { what: "min_cents: at least 1, and at most max_cents" }),
