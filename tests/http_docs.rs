@@ -5,12 +5,13 @@ mod http;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use http::packets::{GRABS, raining};
 use http::payments::paying;
 use http::{ORDERS, Request, Server, connect, get, post, put, wish};
 use serde_json::{Value, json};
 
 /// The routes of this version, as the contract has them.
-const ROUTES: [(&str, &str); 26] = [
+const ROUTES: [(&str, &str); 28] = [
     ("get", "/v1/activities"),
     ("get", "/v1/activities/{activity_id}"),
     ("post", "/v1/flash-sales/{activity_id}/orders"),
@@ -18,6 +19,8 @@ const ROUTES: [(&str, &str); 26] = [
     ("get", "/v1/flash-sales/{activity_id}/result"),
     ("get", "/v1/orders/{order_id}"),
     ("post", "/v1/orders/{order_id}/cancel"),
+    ("post", "/v1/red-packets/{activity_id}/grabs"),
+    ("get", "/v1/red-packets/{activity_id}/grabs"),
     ("post", "/v1/payments/callback"),
     ("post", "/admin/v1/orders/{order_id}/refund"),
     ("get", "/admin/v1/refunds"),
@@ -132,6 +135,11 @@ fn the_description_is_whole() {
     let shown: BTreeSet<&String> = order.as_object().expect("fields").keys().collect();
     let known: BTreeSet<&String> = described.keys().filter(|name| *name != "user_id").collect();
     assert_eq!(shown, known);
+    let rain = raining(1, 1, json!({}));
+    let described = api.pointer("/components/schemas/Grab/properties").expect("a grab").as_object().expect("fields");
+    let grab = rain.shopper(1, post(GRABS)).ok(201);
+    let shown: BTreeSet<&String> = grab.as_object().expect("fields").keys().collect();
+    assert_eq!(shown, described.keys().collect());
 }
 
 #[test]
@@ -145,19 +153,27 @@ fn a_definition_made_of_the_examples_is_taken() {
         let given = properties.filter_map(|(name, field)| Some((name.clone(), field.get("example")?.clone())));
         Value::Object(given.collect())
     };
-    let mut definition = example("Definition");
-    definition["skus"] = json!([example("SkuDefinition")]);
-    server.operator(put("/admin/v1/activities/1", &definition)).ok(201);
-    // What is described as needed is needed, and nothing else is.
-    let needed = schema("Definition")["required"].clone();
-    for name in needed.as_array().expect("a list").iter().filter_map(Value::as_str) {
-        let mut without = definition.clone();
-        without.as_object_mut().expect("an object").remove(name);
-        server.operator(put("/admin/v1/activities/2", &without)).problem(422, "invalid_definition");
+    for (id, name, list, item) in
+        [(1, "Definition", "skus", "SkuDefinition"), (3, "RedPacketDefinition", "rounds", "RoundDefinition")]
+    {
+        let (path, other) = (format!("/admin/v1/activities/{id}"), format!("/admin/v1/activities/{}", id + 1));
+        let mut definition = example(name);
+        definition[list] = json!([example(item)]);
+        server.operator(put(&path, &definition)).ok(201);
+        // What is described as needed is needed, and nothing else is.
+        let needed = schema(name)["required"].clone();
+        for name in needed.as_array().expect("a list").iter().filter_map(Value::as_str) {
+            let mut without = definition.clone();
+            without.as_object_mut().expect("an object").remove(name);
+            server.operator(put(&other, &without)).problem(422, "invalid_definition");
+        }
+        let is_needed = |name: &String| needed.as_array().expect("a list").iter().any(|known| known == name);
+        definition.as_object_mut().expect("an object").retain(|name, _| is_needed(name));
+        // Of how many shards an activity is stays as it is.
+        let redefined = if id == 1 { path } else { other };
+        let status = if id == 1 { 200 } else { 201 };
+        server.operator(put(&redefined, &definition)).ok(status);
     }
-    let is_needed = |name: &String| needed.as_array().expect("a list").iter().any(|known| known == name);
-    definition.as_object_mut().expect("an object").retain(|name, _| is_needed(name));
-    server.operator(put("/admin/v1/activities/1", &definition)).ok(200);
 }
 
 #[test]

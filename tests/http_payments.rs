@@ -3,27 +3,13 @@
 
 mod http;
 
-use http::payments::{CALLBACK, SECRET, pay, pay_for, paying, payment, signature, signed};
+use http::payments::{CALLBACK, SECRET, buy, id, pay, pay_for, paying, payment, selling, signature, signed};
 use http::shards::{self, user_of};
-use http::{NOW_MS, ORDERS, PAYMENT_WINDOW_S, Reply, SALE, Server, Settings, get, post, put, sale, sale_with, wish};
+use http::{NOW_MS, ORDERS, PAYMENT_WINDOW_S, Reply, SALE, Server, Settings, get, post, put, sale, wish};
 use serde_json::{Value, json};
 
 const PRICE: u64 = 199_900;
 const LATE_MS: u64 = PAYMENT_WINDOW_S * 1_000;
-
-fn selling(stock: u32, fields: Value) -> Server {
-    let server = Server::start(paying());
-    server.operator(put(SALE, &sale_with(stock, fields))).ok(201);
-    server
-}
-
-fn buy(server: &Server, user: u64) -> Value {
-    server.shopper(user, post(ORDERS).json(&wish(1))).ok(201)
-}
-
-fn id(order: &Value) -> &str {
-    order["order_id"].as_str().expect("an id")
-}
 
 fn state(server: &Server, order: &Value) -> Value {
     server.operator(get(&format!("/admin/v1/orders/{}", id(order)))).ok(200)["state"].clone()

@@ -3,26 +3,12 @@
 
 mod http;
 
-use http::payments::{pay, pay_for, paying, payment};
+use http::payments::{buy, id, pay, pay_for, paying, payment, selling};
 use http::shards;
 use http::{NOW_MS, ORDERS, PAYMENT_WINDOW_S, Reply, Request, SALE, Server, Settings, get, post, put, sale_with, wish};
 use serde_json::{Value, json};
 
 const PRICE: u64 = 199_900;
-
-fn selling(stock: u32, fields: Value) -> Server {
-    let server = Server::start(paying());
-    server.operator(put(SALE, &sale_with(stock, fields))).ok(201);
-    server
-}
-
-fn buy(server: &Server, user: u64) -> Value {
-    server.shopper(user, post(ORDERS).json(&wish(1))).ok(201)
-}
-
-fn id(order: &Value) -> &str {
-    order["order_id"].as_str().expect("an id")
-}
 
 fn refund(order: &Value, restock: bool) -> Request {
     post(&format!("/admin/v1/orders/{}/refund", id(order))).json(&json!({ "restock": restock }))

@@ -11,7 +11,7 @@ use serde_json::json;
 #[test]
 fn an_unknown_route_is_a_problem_on_both_listeners() {
     let server = Server::empty();
-    for path in ["/", "/v1", "/v1/activities/", "/v2/activities", "/v1/red-packets/1/grabs", "/v1/payments"] {
+    for path in ["/", "/v1", "/v1/activities/", "/v2/activities", "/v1/red-packets/1", "/v1/payments"] {
         server.shopper(7, get(path)).problem(404, "not_found");
         server.shopper(7, post(path).json(&json!({}))).problem(404, "not_found");
         server.operator(get(path)).problem(404, "not_found");
@@ -31,6 +31,7 @@ fn another_method_is_refused_and_told_which_there_are() {
         ("/v1/activities", "GET, HEAD"),
         ("/v1/activities/1001", "GET, HEAD"),
         (ORDERS, "GET, HEAD, POST"),
+        ("/v1/red-packets/1002/grabs", "GET, HEAD, POST"),
         ("/v1/flash-sales/1001/result", "GET, HEAD"),
         ("/v1/orders/1", "GET, HEAD"),
         ("/v1/orders/1/cancel", "POST"),

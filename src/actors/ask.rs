@@ -7,11 +7,11 @@ use actix::Message;
 use tokio::sync::oneshot;
 
 use crate::domain::command::{
-    AddStock, CancelOrder, CloseRefund, PayOrder, PlaceOrder, Redefine, RefundOrder, Suspend, SwitchSale,
+    AddStock, CancelOrder, CloseRefund, Grab, PayOrder, PlaceOrder, Redefine, RefundOrder, Suspend, SwitchSale,
 };
 use crate::domain::sale::SkuCount;
 use crate::domain::{Definition, OrderState, OrderView, PaymentView, Phase, Refusal};
-use crate::ids::{OrderId, ShardId, SkuId, UnixMillis, UserId};
+use crate::ids::{ActivityId, Cents, OrderId, ShardId, SkuId, UnixMillis, UserId};
 
 /// A question to a shard, and where its answer goes.
 #[derive(Message)]
@@ -29,6 +29,8 @@ pub enum Question {
     Place(PlaceOrder),
     /// A shopper gives an order up.
     Cancel(CancelOrder),
+    /// Somebody wants a packet of the round that runs.
+    Grab(Grab),
     /// A payment came for an order.
     Pay(PayOrder),
     /// To the suspense account: a payment came that no order in memory answers for.
@@ -56,6 +58,15 @@ pub enum Question {
     },
     /// A user's orders, newest first, a page at a time.
     OrdersOf {
+        /// Whose.
+        user: UserId,
+        /// Only before this number; `None` for the newest.
+        before: Option<u32>,
+        /// At most so many.
+        limit: usize,
+    },
+    /// The packets that a user grabbed, newest first, a page at a time.
+    GrabsOf {
         /// Whose.
         user: UserId,
         /// Only before this number; `None` for the newest.
@@ -131,6 +142,15 @@ pub enum Answer {
         /// Whether an earlier request with the same key placed or cancelled it.
         replayed: bool,
     },
+    /// A packet that was grabbed.
+    Grab {
+        /// The grab.
+        grab: GrabView,
+        /// Whether an earlier request with the same key grabbed it.
+        replayed: bool,
+    },
+    /// The packets that a user grabbed, newest first, and the number before which the next page starts.
+    Grabs(Vec<GrabView>, Option<u32>),
     /// A payment, as it stands.
     Payment {
         /// The payment.
@@ -165,6 +185,53 @@ pub enum Answer {
     Refused(Refused),
 }
 
+/// A grab as people see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrabView {
+    /// Its id.
+    pub grab_id: OrderId,
+    /// Of which red packets.
+    pub activity_id: ActivityId,
+    /// Of which round, from 0.
+    pub round: usize,
+    /// Which packet of the round, from 0.
+    pub packet: u32,
+    /// What it holds.
+    pub amount_cents: Cents,
+    /// When it was grabbed.
+    pub granted_at_ms: UnixMillis,
+}
+
+/// What an activity is; each kind has routes of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Units are sold.
+    FlashSale,
+    /// Packets are grabbed.
+    RedPacket,
+}
+
+impl Kind {
+    /// What a definition is of.
+    #[must_use]
+    pub fn of(definition: &Definition) -> Self {
+        if definition.packets.is_some() { Self::RedPacket } else { Self::FlashSale }
+    }
+}
+
+/// What became of a round of red packets: `packets = granted + remaining + refunded`, and so do its cents (M1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RoundCount {
+    /// Packets that were grabbed.
+    pub granted: u32,
+    /// What they held.
+    pub granted_cents: u64,
+    /// Packets that nobody grabbed until its end.
+    pub refunded: u32,
+    /// What they held.
+    pub refunded_cents: u64,
+}
+
 /// One shard's part of a sale.
 #[derive(Clone, Debug)]
 pub struct ShardView {
@@ -174,6 +241,8 @@ pub struct ShardView {
     pub accepted: u64,
     /// The units that are there.
     pub skus: Vec<SkuCount>,
+    /// What was grabbed there of each round of red packets.
+    pub rounds: Vec<RoundCount>,
 }
 
 /// A sale as it stands: as one shard knows it, or all of them together.
@@ -189,6 +258,8 @@ pub struct SaleView {
     pub paused: bool,
     /// Its units.
     pub skus: Vec<SkuCount>,
+    /// Of red packets, its rounds.
+    pub rounds: Vec<RoundCount>,
     /// Orders ever placed.
     pub accepted: u64,
     /// Refusals by code since the process started.
@@ -211,6 +282,12 @@ impl SaleView {
             count.sold.0 += sold;
             count.stock.0 = stock;
             count.available.0 = stock.saturating_sub(count.held.0 + count.sold.0);
+        }
+        for (count, there) in self.rounds.iter_mut().zip(&part.rounds) {
+            count.granted += there.granted;
+            count.granted_cents += there.granted_cents;
+            count.refunded += there.refunded;
+            count.refunded_cents += there.refunded_cents;
         }
         self.accepted += part.accepted;
         part.refused.into_iter().for_each(|(code, refused)| *self.refused.entry(code).or_default() += refused);

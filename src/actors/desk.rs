@@ -322,6 +322,8 @@ impl Desk {
         let answer = ask(redefine, false).await;
         if let Answer::Changed(changed) = &answer {
             ledger.note_skus(put.activity_id, &changed.after);
+            // The same plans as the shards have. Those that are new start later: no grab pays for the split.
+            split_rounds(Definition::clone(&changed.after)).await;
         }
         answer
     }
@@ -329,6 +331,9 @@ impl Desk {
     async fn define(&self, ledger: &mut Ledger, mut put: Put, by: By) -> Answer {
         let seeds = seeds_for(&put.definition);
         put.definition = put.definition.planned(None, &seeds, |_| 0);
+        if !put.dry_run {
+            put.definition = split_rounds(put.definition).await;
+        }
         if put.if_match.is_some() {
             return self.refuse(Refusal::VersionConflict { version: 0 });
         }
@@ -417,6 +422,19 @@ fn seeds_for(definition: &Definition) -> Vec<Seed> {
     (0..rounds).map(|_| Seed(clock::random())).collect()
 }
 
+/// Splits the rounds of red packets on a thread that may take its time.
+async fn split_rounds(definition: Definition) -> Definition {
+    if definition.packets.is_none() {
+        return definition;
+    }
+    let split = move || {
+        let plans = (0..definition.skus.len()).map_while(|round| definition.plan(round));
+        plans.for_each(|plan| _ = plan.amounts());
+        definition
+    };
+    tokio::task::spawn_blocking(split).await.expect("M1: a sound budget is split")
+}
+
 /// Runs a change, or the recording of a payment, to its end even where its client goes away and the server drops the
 /// request: an activity whose first event is written must get its actor.
 pub(super) async fn to_the_end<T: 'static>(change: impl Future<Output = T> + 'static) -> T {
@@ -432,6 +450,10 @@ impl Ledger {
     }
 
     fn note_skus(&mut self, activity_id: ActivityId, definition: &Definition) {
+        // What counts a round's packets is for sale nowhere.
+        if definition.packets.is_some() {
+            return;
+        }
         for sku in &definition.skus {
             self.activities_of_sku.entry(sku.sku_id.clone()).or_default().insert(activity_id);
         }

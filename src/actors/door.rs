@@ -153,6 +153,13 @@ impl Card {
         Phase::at(now_ms, &self.definition, self.paused, self.closed)
     }
 
+    /// Whether no packet of the round that runs is free at this instant.
+    pub fn is_round_sold_out(&self, now_ms: UnixMillis) -> bool {
+        // What counts a round's packets stands in its place.
+        let units = self.definition.round_at(now_ms).and_then(|round| self.skus.get(round));
+        units.is_some_and(|(_, units)| units.all() == 0)
+    }
+
     /// Whether fewer than `quantity` units of a listed SKU are free at this instant.
     pub fn is_sold_out(&self, sku_id: &SkuId, quantity: i64) -> bool {
         let may_be_held = (1..=i64::from(self.definition.quantity_max())).contains(&quantity);

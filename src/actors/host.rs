@@ -31,7 +31,7 @@ pub(super) struct Host {
     tenants: FxHashMap<ShardId, Tenant>,
     shared: Shared,
     last_ms: UnixMillis,
-    /// When each shard's next hold runs out.
+    /// When each shard is due next: a hold runs out, or a round ends.
     deadlines: BTreeSet<(UnixMillis, ShardId)>,
     timer: Option<(UnixMillis, SpawnHandle)>,
 }
@@ -40,7 +40,7 @@ pub(super) struct Host {
 pub(super) struct Tenant {
     pub shard: Shard,
     pub siblings: Siblings,
-    /// When its next hold runs out, as the host has noted it.
+    /// When it is due next, as the host has noted it.
     deadline: Option<UnixMillis>,
 }
 
@@ -77,7 +77,7 @@ struct Post {
     letter: Letter,
 }
 
-/// Holds may have run out.
+/// Holds may have run out, and rounds be over.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Tick;
@@ -120,7 +120,7 @@ impl Host {
         act(&mut tenant.shard, &mut turn);
         // Before anybody hears of the turn: who knows of a hold may ask elsewhere when it has run out, and no door may then
         // take it for one that still stands (S6).
-        let (before, after) = (tenant.deadline, tenant.shard.next_deadline());
+        let (before, after) = (tenant.deadline, tenant.shard.next_wake());
         if before != after {
             tenant.deadline = after;
             tenant.shard.show_deadline();
@@ -182,7 +182,11 @@ impl Handler<MoveIn> for Host {
         tenant.shard.show_deadline();
         self.tenants.insert(id, tenant);
         // What lapsed while the process was down is released before the first order is looked at.
-        self.give_turn(id, |shard, turn| while shard.expire(turn) {}, ctx);
+        let catch_up = |shard: &mut Shard, turn: &mut Turn| {
+            while shard.expire(turn) {}
+            shard.end_due_round(turn);
+        };
+        self.give_turn(id, catch_up, ctx);
     }
 }
 
@@ -226,7 +230,7 @@ impl Handler<Tick> for Host {
         let due: Vec<ShardId> =
             self.deadlines.iter().take_while(|(at, _)| *at <= now_ms).take(STEPS_MAX).map(|(_, id)| *id).collect();
         for id in due {
-            self.give_turn(id, |shard, turn| _ = shard.expire(turn), ctx);
+            self.give_turn(id, Shard::wake, ctx);
         }
         self.arm(ctx);
     }

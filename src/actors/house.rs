@@ -69,8 +69,13 @@ const SMALL_UNITS: u64 = 1_000;
 
 impl Nursery {
     /// Starts an activity, given by all its parts in their order, and shows its door.
-    /// `first` is an event that the journal had before the activity's first.
-    pub fn start(&mut self, parts: Vec<Sale>, first: Seq) {
+    /// `first` is an event that the journal had before the activity's first. Rounds of red packets are split first, unless
+    /// that was done: no grab waits for it.
+    pub fn start(&mut self, mut parts: Vec<Sale>, first: Seq) {
+        if let Some((home, others)) = parts.split_first_mut() {
+            others.iter_mut().for_each(|part| part.share_plans(home));
+            home.split_rounds();
+        }
         let home = parts.first().expect("an activity has a home");
         let (activity_id, part, count) = (home.activity_id(), home.part(), parts.len());
         let door = Arc::new(Door::new(home));
@@ -85,7 +90,8 @@ impl Nursery {
         if count > 1 {
             siblings.get_or_init(|| hosts.clone());
         }
-        for (shard, host) in shards.into_iter().zip(&hosts) {
+        // The home comes last: it may write to the others at once, where a round is over that was not ended.
+        for (shard, host) in shards.into_iter().zip(&hosts).rev() {
             // Past the mailbox's bound: a shard moves in once.
             host.do_send(MoveIn(Tenant::new(shard, Arc::clone(&siblings))));
         }

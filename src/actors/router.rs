@@ -14,15 +14,15 @@ use tokio::sync::oneshot;
 
 use super::ack::Ack;
 use super::archive::{Archive, Lies};
-use super::ask::{Answer, Ask, Asked, Operation, Page, Question, Reason, Refused, SaleView, Unavailable};
-use super::door::Door;
+use super::ask::{Answer, Ask, Asked, Kind, Operation, Page, Question, Reason, Refused, SaleView, Unavailable};
+use super::door::{Card, Door};
 use super::host::{Host, MoveOut, Shared};
 use super::payment_index::PaymentIndex;
 use super::readiness::{Readiness, Stage};
 use super::shipped::{Lag, Shipped};
 use super::suspense::SuspenseAccount;
 use crate::clock::Clock;
-use crate::domain::command::PlaceOrder;
+use crate::domain::command::{Grab, PlaceOrder};
 use crate::domain::{Definition, Part, Phase, Refusal};
 use crate::ids::{ActivityId, OrderId, Seq, ShardId, SkuId, UnixMillis, UserId};
 use crate::persist::Handle;
@@ -68,6 +68,10 @@ impl Entrance {
     /// The part that serves a user.
     fn part_of(&self, user: UserId) -> u16 {
         self.home.spread.part_of(user, self.parts)
+    }
+
+    fn is_of(&self, kind: Kind) -> bool {
+        Kind::of(&self.door.card().definition) == kind
     }
 }
 
@@ -150,15 +154,15 @@ impl Router {
         self.0.shipping.as_ref().is_none_or(|(shipped, _)| shipped.has(order_id))
     }
 
-    /// Asks the shard that serves a user in an activity.
+    /// Asks the shard that serves a user in an activity of that kind.
     #[must_use]
-    pub fn ask(&self, activity_id: ActivityId, user: UserId, question: Question) -> Asked {
+    pub fn ask(&self, kind: Kind, activity_id: ActivityId, user: UserId, question: Question) -> Asked {
         if let Some(answer) = self.not_yet() {
             return answer;
         }
         match self.0.entrances.get(&activity_id) {
-            Some(entrance) => self.send(&entrance, entrance.part_of(user), question),
-            None => self.refuse(Reason::ActivityNotFound),
+            Some(entrance) if entrance.is_of(kind) => self.send(&entrance, entrance.part_of(user), question),
+            _ => self.refuse(Reason::ActivityNotFound),
         }
     }
 
@@ -197,6 +201,10 @@ impl Router {
         let entrance = match (self.not_yet(), self.entrance(activity_id)) {
             (Some(answer), _) => return answer.answer().await,
             (None, None) => return self.refuse(Reason::ActivityNotFound).answer().await,
+            // Grabs are no orders.
+            (None, Some(entrance)) if !entrance.is_of(Kind::FlashSale) => {
+                return self.refuse(Reason::ActivityNotFound).answer().await;
+            }
             (None, Some(entrance)) => entrance,
         };
         let parts = entrance.parts;
@@ -230,18 +238,36 @@ impl Router {
         if let Some(answer) = self.not_yet() {
             return answer;
         }
-        let Some(entrance) = self.0.entrances.get(&activity_id) else {
+        let Some(entrance) = self.0.entrances.get(&activity_id).filter(|entrance| entrance.is_of(Kind::FlashSale))
+        else {
             return self.refuse(Reason::ActivityNotFound);
         };
+        let is_sold_out = |card: &Card, _| card.is_sold_out(&command.sku, command.quantity);
         // A request with a key always goes to the actor: it may be a replay, and those are answered in every state.
-        if command.key.is_none() {
-            let at_ms = self.now_ms();
-            if let Some(refusal) = refusal_at_door(&entrance.door, &command, at_ms) {
-                let shard = entrance.home.home;
-                return Asked::Now(Answer::Refused(Refused { reason: refusal.into(), at_ms, shard }));
-            }
+        if command.key.is_none()
+            && let Some(refused) = self.refused_at_door(&entrance, is_sold_out)
+        {
+            return refused;
         }
         self.send(&entrance, entrance.part_of(command.user), Question::Place(command))
+    }
+
+    /// Grabs a packet, or refuses it at the door.
+    #[must_use]
+    pub fn grab(&self, activity_id: ActivityId, command: Grab) -> Asked {
+        if let Some(answer) = self.not_yet() {
+            return answer;
+        }
+        let Some(entrance) = self.0.entrances.get(&activity_id).filter(|entrance| entrance.is_of(Kind::RedPacket))
+        else {
+            return self.refuse(Reason::ActivityNotFound);
+        };
+        if command.key.is_none()
+            && let Some(refused) = self.refused_at_door(&entrance, Card::is_round_sold_out)
+        {
+            return refused;
+        }
+        self.send(&entrance, entrance.part_of(command.user), Question::Grab(command))
     }
 
     /// Brings an operator's change to the shard of an activity. Unlike a shopper it waits for room in the mailbox: in
@@ -365,13 +391,24 @@ impl Router {
     pub fn each_free_count(&self, mut each: impl FnMut(ActivityId, &SkuId, u32)) {
         let doors = self.0.doors.read().unwrap_or_else(PoisonError::into_inner);
         for (activity_id, door) in doors.iter() {
-            door.card().skus.iter().for_each(|(sku_id, units)| each(*activity_id, sku_id, units.all()));
+            // Very many shops' packets would be very many series.
+            let card = door.card();
+            if card.definition.packets.as_deref().is_some_and(|packets| packets.shop.is_some()) {
+                continue;
+            }
+            card.skus.iter().for_each(|(sku_id, units)| each(*activity_id, sku_id, units.all()));
         }
     }
 
     fn not_yet(&self) -> Option<Asked> {
         (self.0.readiness.stage() == Stage::Recovering)
             .then(|| self.refuse(Reason::Unavailable(Unavailable::Recovering)))
+    }
+
+    fn refused_at_door(&self, entrance: &Entrance, is_sold_out: impl Fn(&Card, UnixMillis) -> bool) -> Option<Asked> {
+        let (at_ms, shard) = (self.now_ms(), entrance.home.home);
+        let refusal = refusal_at_door(&entrance.door, is_sold_out, at_ms)?;
+        Some(Asked::Now(Answer::Refused(Refused { reason: refusal.into(), at_ms, shard })))
     }
 
     fn send(&self, entrance: &Entrance, part: u16, question: Question) -> Asked {
@@ -406,15 +443,15 @@ fn listing(door: &Door, now_ms: UnixMillis) -> Listing {
 }
 
 /// The refusal that needs no actor.
-fn refusal_at_door(door: &Door, command: &PlaceOrder, at_ms: UnixMillis) -> Option<Refusal> {
+fn refusal_at_door(door: &Door, is_sold_out: impl Fn(&Card, UnixMillis) -> bool, at_ms: UnixMillis) -> Option<Refusal> {
     let card = door.card();
     let (refusal, count) = match card.phase(at_ms) {
         Phase::Scheduled => {
-            let starts_at_ms = card.definition.starts_at_ms;
+            let starts_at_ms = card.definition.next_start_ms(at_ms);
             (Refusal::NotStarted { starts_at_ms }, &door.refused.not_started)
         }
         Phase::Ended => (Refusal::Ended, &door.refused.ended),
-        Phase::Running if door.is_current(at_ms) && card.is_sold_out(&command.sku, command.quantity) => {
+        Phase::Running if door.is_current(at_ms) && is_sold_out(&card, at_ms) => {
             (Refusal::SoldOut, &door.refused.sold_out)
         }
         Phase::Running | Phase::Paused => return None,

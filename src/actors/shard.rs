@@ -8,6 +8,7 @@
 
 mod change;
 mod gather;
+mod grab;
 mod look_up;
 mod order;
 mod parked;
@@ -49,6 +50,8 @@ pub(super) struct Shard {
     last_change: Option<Arc<Unanimous>>,
     /// Whose each payment of the process is.
     payments: PaymentIndex,
+    /// Of the home only: a round's end is among the jobs.
+    is_ending: bool,
     /// The part has said that nothing is left to do, and the home may write the activity's last event at any moment.
     is_settled: bool,
     /// The activity's last event is in the journal, or on its way there.
@@ -68,6 +71,7 @@ impl Shard {
             jobs: VecDeque::new(),
             last_change: None,
             payments,
+            is_ending: false,
             is_settled: false,
             has_left: false,
         };
@@ -98,6 +102,11 @@ impl Shard {
         self.state.next_deadline()
     }
 
+    /// When something is due next: a hold runs out, or a round ends that nobody has begun to end.
+    pub fn next_wake(&self) -> Option<UnixMillis> {
+        self.next_deadline().into_iter().chain(self.next_round_end()).min()
+    }
+
     /// Shows the door when the next hold runs out.
     pub fn show_deadline(&self) {
         self.door.show_deadline(self.part(), self.next_deadline());
@@ -105,10 +114,11 @@ impl Shard {
 
     /// Answers a question, now or when what it needs is there.
     pub fn ask(&mut self, question: Question, reply: oneshot::Sender<Answer>, turn: &mut Turn) {
-        self.expire(turn);
+        self.wake(turn);
         match question {
             Question::Place(command) => self.place(command, reply, turn),
             Question::Cancel(command) => self.cancel(command, reply, turn),
+            Question::Grab(command) => self.grab(command, reply, turn),
             Question::Pay(command) => self.pay(command, reply, turn),
             Question::Refund(command) => self.refund(command, reply, turn),
             Question::CloseRefund(command) => self.close_refund(command, reply, turn),
@@ -125,7 +135,7 @@ impl Shard {
 
     /// Takes in what another part wrote.
     pub fn read(&mut self, letter: Letter, turn: &mut Turn) {
-        self.expire(turn);
+        self.wake(turn);
         match letter {
             Letter::Need { part, sku, units } => self.queue(Job::fetch(part, sku, units), turn),
             Letter::Collect { sku, units } => self.give_up(sku, units, turn),
@@ -139,6 +149,12 @@ impl Shard {
             }
             Letter::Follow { home, all } => self.follow(&home, all, turn),
         }
+    }
+
+    /// Does what time has made due: one step of it.
+    pub fn wake(&mut self, turn: &mut Turn) {
+        self.expire(turn);
+        self.end_due_round(turn);
     }
 
     /// Releases one step of what has run out; `true` where more is due.
@@ -199,11 +215,15 @@ impl Shard {
 
     /// Applies an event and shows what it did to the counts of free units.
     fn apply(&mut self, at_ms: UnixMillis, event: &Event) {
-        if let Event::OrderPlaced(order) = event {
-            let before = self.state.free_units(order.sku);
+        let taken_of = match event {
+            Event::OrderPlaced(order) => Some(order.sku),
+            Event::PacketGrabbed(grab) => Some(grab.round),
+            _ => None,
+        };
+        if let Some(sku) = taken_of {
+            let before = self.state.free_units(sku);
             self.state.apply(at_ms, event);
-            let units = &self.units[usize::from(order.sku.0)];
-            return units.changed(self.part(), before, self.state.free_units(order.sku));
+            return self.units[usize::from(sku.0)].changed(self.part(), before, self.state.free_units(sku));
         }
         if let Event::SlotsMoved(moved) = event {
             self.state.apply(at_ms, event);

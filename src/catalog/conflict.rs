@@ -20,7 +20,9 @@ pub struct Conflict {
 /// The first SKU of `a` that stands in `b` too, where their windows overlap and not both say `shared_sku`.
 #[must_use]
 pub fn conflict(a: &Definition, b: &Definition) -> Option<SkuId> {
-    if !a.overlaps(b) || (a.shared_sku && b.shared_sku) {
+    // What counts a round's packets is no SKU that anybody sells.
+    let sell = a.packets.is_none() && b.packets.is_none();
+    if !sell || !a.overlaps(b) || (a.shared_sku && b.shared_sku) {
         return None;
     }
     a.skus.iter().find(|sku| b.sku(&sku.sku_id).is_some()).map(|sku| sku.sku_id.clone())

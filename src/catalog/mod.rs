@@ -29,7 +29,7 @@ pub use dir::{ENTRIES_MAX, FILE_BYTES_MAX, file_of, place_of_sku, read_all, read
 pub use instant::{INSTANT_MAX, rfc3339};
 pub use packets::RoundWritten;
 pub use table::{Row, TABLE_BYTES_MAX, place_of_row, read_row, read_rows};
-pub use write::{SkuWritten, Written, to_json};
+pub use write::{FlashSaleWritten, RedPacketWritten, SkuWritten, Written, to_json};
 
 /// One activity of a catalogue.
 #[derive(Clone, Debug)]

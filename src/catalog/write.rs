@@ -2,15 +2,59 @@
 
 use serde::Serialize;
 
-use crate::domain::definition::{Definition, OnLatePayment};
+use crate::domain::definition::{Definition, OnLatePayment, Packets};
 
 use super::instant::rfc3339;
+use super::packets::RoundWritten;
 
-/// An activity as the contract writes it, in the contract's order of fields.
+/// An activity as the contract writes it.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[serde(untagged)]
+#[schema(as = AnyDefinition)]
+pub enum Written {
+    /// Units are sold.
+    FlashSale(FlashSaleWritten),
+    /// Packets are grabbed.
+    RedPacket(RedPacketWritten),
+}
+
+/// Red packets, in the contract's order of fields.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = RedPacketDefinition)]
+pub struct RedPacketWritten {
+    /// `red_packet`.
+    #[schema(example = "red_packet")]
+    pub kind: &'static str,
+    /// What shoppers see.
+    #[schema(example = "Double 11 rain")]
+    pub title: String,
+    /// ISO 4217, three capital letters.
+    #[schema(example = "CNY", default = "CNY", required = false)]
+    pub currency: String,
+    /// How each round's budget is split: `random` or `equal`.
+    #[schema(example = "random")]
+    pub split: &'static str,
+    /// The least that a packet holds.
+    #[schema(example = 1)]
+    pub min_cents: u64,
+    /// The most.
+    #[schema(example = 20_000)]
+    pub max_cents: u64,
+    /// Packets that one user may grab in one round.
+    #[schema(example = 1, default = 1, required = false)]
+    pub per_user_limit: u32,
+    /// Over how many shards the users are spread.
+    #[schema(example = 4, default = 1, required = false)]
+    pub shards: u16,
+    /// In order, not overlapping.
+    pub rounds: Vec<RoundWritten>,
+}
+
+/// A flash sale, in the contract's order of fields.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Definition)]
-pub struct Written {
-    /// Always `flash_sale` in this version.
+pub struct FlashSaleWritten {
+    /// `flash_sale`.
     #[schema(example = "flash_sale")]
     pub kind: &'static str,
     /// What shoppers see.
@@ -44,7 +88,7 @@ pub struct Written {
     pub skus: Vec<SkuWritten>,
 }
 
-/// One SKU of a [`Written`].
+/// One SKU of a [`FlashSaleWritten`].
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = SkuDefinition)]
 pub struct SkuWritten {
@@ -75,6 +119,31 @@ pub enum OnLatePaymentWritten {
 
 impl From<&Definition> for Written {
     fn from(definition: &Definition) -> Self {
+        match definition.packets.as_deref() {
+            Some(packets) => Self::RedPacket(RedPacketWritten::of(definition, packets)),
+            None => Self::FlashSale(FlashSaleWritten::of(definition)),
+        }
+    }
+}
+
+impl RedPacketWritten {
+    fn of(definition: &Definition, packets: &Packets) -> Self {
+        Self {
+            kind: definition.kind(),
+            title: definition.title.clone(),
+            currency: definition.currency.clone(),
+            split: packets.split.as_str(),
+            min_cents: packets.min_cents,
+            max_cents: packets.max_cents,
+            per_user_limit: definition.per_user_limit.0,
+            shards: definition.shards,
+            rounds: packets.rounds.iter().map(RoundWritten::from).collect(),
+        }
+    }
+}
+
+impl FlashSaleWritten {
+    fn of(definition: &Definition) -> Self {
         let skus = definition.skus.iter().map(|sku| SkuWritten {
             sku_id: sku.sku_id.to_string(),
             title: sku.title.clone(),
@@ -82,7 +151,7 @@ impl From<&Definition> for Written {
             stock: sku.stock.0,
         });
         Self {
-            kind: "flash_sale",
+            kind: definition.kind(),
             title: definition.title.clone(),
             currency: definition.currency.clone(),
             starts_at: rfc3339(definition.starts_at_ms),
@@ -114,8 +183,9 @@ mod tests {
     use crate::catalog;
     use crate::catalog::INSTANT_MAX;
     use crate::domain::definition::{
-        PAYMENT_WINDOW_S_MAX, PER_USER_LIMIT_MAX, PRICE_CENTS_MAX, STOCK_MAX, SkuDefinition,
+        PAYMENT_WINDOW_S_MAX, PER_USER_LIMIT_MAX, PRICE_CENTS_MAX, RoundDefinition, STOCK_MAX, SkuDefinition,
     };
+    use crate::domain::split::{PACKETS_MAX, Split};
     use crate::ids::{Cents, Qty, UnixMillis};
 
     fn any_sku() -> impl Strategy<Value = SkuDefinition> {
@@ -159,9 +229,50 @@ mod tests {
         }
     }
 
+    /// Rounds of `packets` packets of about `mean` cents, one after the other.
+    fn rounds_of(
+        starts_at_ms: u64,
+        rounds: &[(u32, u64, u64)],
+        (min_cents, max_cents): (u64, u64),
+    ) -> Vec<RoundDefinition> {
+        let mut next_ms = starts_at_ms;
+        let mut round = |(packets, above_cents, length_ms): &(u32, u64, u64)| {
+            let starts_at_ms = UnixMillis(next_ms);
+            next_ms += length_ms;
+            let total_cents = u64::from(*packets) * (min_cents + above_cents % (max_cents - min_cents + 1));
+            let ends_at_ms = UnixMillis(next_ms);
+            RoundDefinition { starts_at_ms, ends_at_ms, total_cents, packets: *packets, plan: None }
+        };
+        rounds.iter().map(&mut round).collect()
+    }
+
+    prop_compose! {
+        fn any_packets()(
+            title in "[a-zé\"\\\\]{1,40}",
+            currency in "[A-Z]{3}",
+            shards in 1..=256_u16,
+            per_user_limit in 1..=PER_USER_LIMIT_MAX,
+            equal in any::<bool>(),
+            min_cents in 1..1_000_u64,
+            above_cents in 0..1_000_000_u64,
+            starts_at_ms in 0..INSTANT_MAX.0 / 2,
+            rounds in proptest::collection::vec((1..=PACKETS_MAX, any::<u64>(), 1..100_000_u64), 1..8),
+        ) -> Definition {
+            let max_cents = min_cents + above_cents;
+            let packets = Packets {
+                split: if equal { Split::Equal } else { Split::Random },
+                min_cents,
+                max_cents,
+                rounds: rounds_of(starts_at_ms, &rounds, (min_cents, max_cents)),
+                shop: None,
+            };
+            Definition::of_packets(title, currency, shards, Qty(per_user_limit), packets)
+        }
+    }
+
     proptest! {
         #[test]
-        fn what_is_written_reads_as_the_same_definition(definition in any_definition()) {
+        fn what_is_written_reads_as_the_same_definition(definition in prop_oneof![any_definition(), any_packets()]) {
             let json = to_json(&definition);
             prop_assert_eq!(catalog::read_value(&json), Ok(definition.clone()));
             let node = catalog::parse_json(json.to_string().as_bytes()).expect("JSON");

@@ -1,6 +1,8 @@
 //! Grabbing: a crowd asks a round for packets, and who is in time gets the next one, whose amount stands since the round
 //! was defined. And a round's end: what nobody grabbed is refunded, once.
 
+use std::sync::Arc;
+
 use smallvec::smallvec;
 
 use super::command::{Decision, Grab};
@@ -121,6 +123,23 @@ impl Sale {
     #[must_use]
     pub fn rounds(&self) -> &[Round] {
         &self.rounds
+    }
+
+    /// Splits every round that is not over, which its first grab would do else.
+    pub fn split_rounds(&self) {
+        self.rounds.iter().filter(|round| !round.is_over).for_each(|round| _ = round.plan.amounts());
+    }
+
+    /// Takes over the home's plans, where this part has the same: what they split is then in memory once.
+    pub fn share_plans(&mut self, home: &Self) {
+        for (own, home) in self.rounds.iter_mut().zip(&home.rounds) {
+            if own.plan == home.plan {
+                own.plan = Arc::clone(&home.plan);
+            }
+        }
+        if self.version == home.version {
+            self.definition = Arc::clone(&home.definition);
+        }
     }
 
     fn round(&self, index: SkuIndex) -> &Round {

@@ -58,10 +58,13 @@ pub fn page(request: &HttpRequest, state: &State) -> Result<(Vec<Listing>, Optio
         None => ActivityId(0),
     };
     let router = state.router()?;
-    if wanted.kind == Some(Kind::RedPacket) {
-        return Ok((Vec::new(), None));
-    }
-    let fits = |listing: &Listing| wanted.state.is_none_or(|state| state.phase() == listing.phase);
+    let fits = |listing: &Listing| {
+        let packets = listing.definition.packets.as_deref();
+        // A shop's packets are for those whom the shop tells.
+        packets.is_none_or(|packets| packets.shop.is_none())
+            && wanted.kind.is_none_or(|kind| (kind == Kind::RedPacket) == packets.is_some())
+            && wanted.state.is_none_or(|state| state.phase() == listing.phase)
+    };
     // One more than the page holds tells whether another page follows.
     let mut found = router.list(after, fits, limit + 1);
     let more = found.len() > limit;

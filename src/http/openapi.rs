@@ -38,6 +38,8 @@ use super::{health, operator, problem, shopper};
         shopper::result::result,
         shopper::orders::order,
         shopper::orders::cancel,
+        shopper::grabs::grab,
+        shopper::grabs::own_grabs,
         shopper::payments::callback,
         operator::activities::activities,
         operator::activities::activity,

@@ -4,6 +4,7 @@
 
 pub mod client;
 pub mod gate;
+pub mod packets;
 pub mod payments;
 pub mod server;
 pub mod shards;

@@ -4,7 +4,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use super::{Reply, Request, Server, Settings, post};
+use super::{ORDERS, Reply, Request, SALE, Server, Settings, post, put, sale_with, wish};
 
 pub const SECRET: &str = "the payment provider's secret, 32 bytes";
 pub const CALLBACK: &str = "/v1/payments/callback";
@@ -47,4 +47,21 @@ pub fn pay(server: &Server, payment: &Value) -> Reply {
 pub fn pay_for(server: &Server, id: &str, order: &Value) -> Reply {
     let (order_id, amount) = (order["order_id"].as_str(), order["amount_cents"].as_u64());
     pay(server, &payment(id, order_id.expect("an id"), amount.expect("an amount")))
+}
+
+/// A server that takes payments and sells [`super::sale`], some fields of it otherwise.
+pub fn selling(stock: u32, fields: Value) -> Server {
+    let server = Server::start(paying());
+    server.operator(put(SALE, &sale_with(stock, fields))).ok(201);
+    server
+}
+
+/// One unit for a user.
+pub fn buy(server: &Server, user: u64) -> Value {
+    server.shopper(user, post(ORDERS).json(&wish(1))).ok(201)
+}
+
+/// An order's id.
+pub fn id(order: &Value) -> &str {
+    order["order_id"].as_str().expect("an id")
 }

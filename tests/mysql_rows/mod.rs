@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 mod payments;
+mod rain;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -39,9 +40,7 @@ pub struct History {
 impl History {
     /// Some `steps` commands long, as the seed decides.
     pub fn of(seed: u64, steps: u32) -> Self {
-        let (entries, sales, activities) = (Vec::new(), BTreeMap::new(), Vec::new());
-        let (suspense, dice) = (Suspense::default(), Dice::new(seed));
-        let mut history = Self { entries, sales, activities, suspense, payments: 0, change_id: 0, now: 990, dice };
+        let mut history = Self::empty(seed);
         let narrow = |d: &mut Definition| {
             d.title = "Tür \"1\" \\ 📱 ' –".to_owned();
             d.skus.push(sku("gone", 2));
@@ -61,6 +60,12 @@ impl History {
         (0..steps).for_each(|_| history.step());
         history.leave();
         history
+    }
+
+    fn empty(seed: u64) -> Self {
+        let (entries, sales, activities) = (Vec::new(), BTreeMap::new(), Vec::new());
+        let (suspense, dice) = (Suspense::default(), Dice::new(seed));
+        Self { entries, sales, activities, suspense, payments: 0, change_id: 0, now: 990, dice }
     }
 
     fn define(&mut self, activity_id: ActivityId, home: ShardId, definition: &Definition, from_catalog: bool) {

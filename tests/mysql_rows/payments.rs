@@ -54,7 +54,8 @@ impl History {
     }
 
     pub(super) fn suspend(&mut self, named: &str) {
-        let why = if self.dice.one_in(2) { Why::UnknownOrder } else { Why::Late };
+        let reasons = [Why::UnknownOrder, Why::ActivityLeft, Why::Late];
+        let why = reasons[usize::try_from(self.dice.below(3)).expect("one of three")];
         let suspend = Suspend {
             payment_id: self.payment_id(),
             named: if self.dice.one_in(5) { "z".repeat(64).into() } else { named.into() },

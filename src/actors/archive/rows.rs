@@ -12,11 +12,11 @@ use crate::actors::ask::{Answer, Page, Question, Reason, Refused, SaleView, Shar
 use crate::actors::shard::newest_live;
 use crate::domain::command::PlaceOrder;
 use crate::domain::sale::SkuCount;
-use crate::domain::{OrderState, OrderView, PaymentView, Phase, Refusal};
+use crate::domain::{Definition, OrderState, OrderView, PaymentView, Phase, Refusal};
 use crate::ids::{OrderId, Qty, ShardId, UnixMillis};
 use crate::persist::RecordHash;
 use crate::persist::mysql::read_back::{Found, Wanted};
-use crate::persist::mysql::rows::{PaymentRow, SkuRow};
+use crate::persist::mysql::rows::{PaymentRow, RoundRow, SkuRow};
 use crate::persist::mysql::{Error, ReadBack, Target};
 
 /// How long MySQL is not asked again that could not be reached.
@@ -131,6 +131,9 @@ async fn answer(
             payment.map(answer).ok_or(Refusal::PaymentNotFound)
         }
         Question::Change(_) => Err(Refusal::ActivityClosed),
+        // What was grabbed is not shipped in this version, so the journal keeps it, and it is never asked for here.
+        Question::Grab(_) => Err(Refusal::Ended),
+        Question::GrabsOf { .. } => Ok(Answer::Grabs(Vec::new(), None)),
         Question::Pay(_)
         | Question::Suspend(_)
         | Question::Refund(_)
@@ -167,11 +170,17 @@ async fn sale(rows: &mut ReadBack, lies: Lies, at_ms: UnixMillis) -> Result<Answ
         table: "activities",
         what: format!("activity {} is not there", lies.activity_id),
     })?;
-    let skus: Vec<SkuCount> = left.skus.iter().filter(|row| row.listed).map(count).collect();
+    let skus = left.skus.iter().filter(|row| row.listed).map(count);
+    let skus: Vec<SkuCount> = skus.chain(left.rounds.iter().filter(|row| row.listed).map(count_round)).collect();
     let shards: Vec<ShardView> = left
         .shards
         .iter()
-        .map(|row| ShardView { shard: row.shard, accepted: u64::from(row.orders_placed), skus: Vec::new() })
+        .map(|row| ShardView {
+            shard: row.shard,
+            accepted: u64::from(row.orders_placed),
+            skus: Vec::new(),
+            rounds: Vec::new(),
+        })
         .collect();
     Ok(Answer::Sale(Box::new(SaleView {
         definition: left.definition.into(),
@@ -179,6 +188,7 @@ async fn sale(rows: &mut ReadBack, lies: Lies, at_ms: UnixMillis) -> Result<Answ
         phase: Phase::Ended,
         paused: left.paused,
         skus,
+        rounds: Vec::new(),
         accepted: shards.iter().map(|shard| shard.accepted).sum(),
         refused: std::collections::BTreeMap::new(),
         shards,
@@ -195,6 +205,17 @@ fn count(row: &SkuRow) -> SkuCount {
         available: units(row.available),
         held: units(row.held),
         sold: units(row.sold),
+    }
+}
+
+/// A round, whose packets are counted like units.
+fn count_round(row: &RoundRow) -> SkuCount {
+    SkuCount {
+        sku_id: Definition::sku_of_round(row.round.0.into()),
+        stock: Qty(row.terms.packets),
+        available: Qty(row.terms.packets.saturating_sub(row.granted + row.refunded)),
+        held: Qty(0),
+        sold: Qty(row.granted),
     }
 }
 

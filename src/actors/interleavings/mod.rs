@@ -6,6 +6,7 @@
 
 mod judge;
 mod payments;
+mod rain;
 mod random;
 mod stage;
 mod tally;

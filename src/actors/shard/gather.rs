@@ -2,7 +2,8 @@
 //! two dry parts cannot swap a unit for ever.
 //!
 //! A fetch asks the richest part for half of what it has, then the next, until there is enough or nobody is left who has
-//! any; then it grants what there is. A gathering, for a change that lowers the stock, asks all parts for all.
+//! any; then it grants what there is. A gathering, for a change that lowers the stock or for a round's end, asks all parts
+//! for all.
 
 use tokio::sync::oneshot;
 
@@ -30,6 +31,8 @@ enum Aim {
     Fetch { part: u16, units: u32 },
     /// A change needs all that are free.
     Change(Box<Change>),
+    /// A round is over: all that are free are refunded.
+    EndRound,
 }
 
 /// A change that is decided once the slots it needs are at home.
@@ -50,6 +53,11 @@ impl Job {
     /// For a change that needs all free slots of a SKU at home.
     pub fn gather(sku: SkuIndex, change: Change) -> Self {
         Self { sku, aim: Aim::Change(Box::new(change)), asked: Vec::new(), outstanding: 0 }
+    }
+
+    /// For the end of the round whose packets these are.
+    pub fn end_round(sku: SkuIndex) -> Self {
+        Self { sku, aim: Aim::EndRound, asked: Vec::new(), outstanding: 0 }
     }
 }
 
@@ -76,7 +84,7 @@ impl Shard {
             let ask = self.whom_to_ask(job, turn);
             let units = match job.aim {
                 Aim::Fetch { part, units } => self.missing(job.sku, part, units),
-                Aim::Change(_) => u32::MAX,
+                Aim::Change(_) | Aim::EndRound => u32::MAX,
             };
             let sku = job.sku;
             ask.iter().for_each(|part| turn.write(*part, Letter::Collect { sku, units }));
@@ -106,7 +114,7 @@ impl Shard {
         let units = &self.units[usize::from(job.sku.0)];
         let mut others = (1..self.door.parts()).filter(|part| !job.asked.contains(part));
         match job.aim {
-            Aim::Change(_) => others.collect(),
+            Aim::Change(_) | Aim::EndRound => others.collect(),
             Aim::Fetch { part, units } if self.missing(job.sku, part, units) == 0 => Vec::new(),
             Aim::Fetch { part: taker, .. } => {
                 // Holds that ran out there count as free, and the question makes the part release them.
@@ -137,6 +145,7 @@ impl Shard {
                 gathered.push(sku);
                 self.change_with(operation, reply, gathered, turn);
             }
+            Aim::EndRound => self.end_round(sku, turn),
         }
         self.jobs.pop_front();
     }
@@ -145,7 +154,7 @@ impl Shard {
     pub(super) fn collected(&mut self, part: u16, more: bool, turn: &mut Turn) {
         let job = self.jobs.front_mut().expect("only the job that is worked on asks");
         job.outstanding -= 1;
-        if more && matches!(job.aim, Aim::Change(_)) {
+        if more && !matches!(job.aim, Aim::Fetch { .. }) {
             job.outstanding += 1;
             turn.write(part, Letter::Collect { sku: job.sku, units: u32::MAX });
         }

@@ -3,7 +3,8 @@
 use std::sync::atomic::Ordering;
 
 use super::Shard;
-use crate::actors::ask::{Answer, Page, Question, SaleView, ShardView};
+use crate::actors::ask::{Answer, Page, Question, RoundCount, SaleView, ShardView};
+use crate::domain::round::Round;
 use crate::domain::{OrderState, OrderView, Refusal};
 use crate::ids::{OrderId, UnixMillis};
 
@@ -29,7 +30,9 @@ impl Shard {
     pub(super) fn look_up(&self, question: &Question, at_ms: UnixMillis) -> Result<Answer, Refusal> {
         match question {
             Question::Order { number, user } => {
-                let order = self.state.order(*number).filter(|order| user.is_none_or(|user| order.user == user));
+                let is_wanted = |order: &OrderView| user.is_none_or(|user| order.user == user);
+                // A grab is no order.
+                let order = self.state.order(*number).filter(|order| !self.is_of_packets() && is_wanted(order));
                 order.map(|order| Answer::Order { order, replayed: false }).ok_or(Refusal::OrderNotFound)
             }
             Question::OrdersOf { user, before, limit } => {
@@ -39,6 +42,15 @@ impl Shard {
                 orders.truncate(*limit);
                 let next = orders.last().filter(|_| more).and_then(|order| order.order_id.sequence());
                 Ok(Answer::Orders(orders, next))
+            }
+            Question::GrabsOf { user, before, limit } => {
+                let older = |grab: &OrderView| before.is_none_or(|before| grab.order_id.sequence() < Some(before));
+                let grabs = self.state.orders_of(*user).filter(older).take(limit + 1);
+                let mut grabs: Vec<_> = grabs.map(|grab| self.grab_view(&grab)).collect();
+                let more = grabs.len() > *limit;
+                grabs.truncate(*limit);
+                let next = grabs.last().filter(|_| more).and_then(|grab| grab.grab_id.sequence());
+                Ok(Answer::Grabs(grabs, next))
             }
             Question::Live { user, sku } => {
                 let listed = self.state.sku_ids().any(|(_, known, _)| known == sku);
@@ -57,6 +69,7 @@ impl Shard {
             Question::Sale => Ok(Answer::Sale(Box::new(self.view(at_ms)))),
             Question::Place(_)
             | Question::Cancel(_)
+            | Question::Grab(_)
             | Question::Pay(_)
             | Question::Suspend(_)
             | Question::Refund(_)
@@ -110,16 +123,27 @@ impl Shard {
             }
         }
         let (skus, accepted) = (self.state.counts(), u64::from(self.state.orders_placed()));
+        let rounds: Vec<RoundCount> = self.state.rounds().iter().map(count).collect();
         SaleView {
             definition: self.state.shared_definition(),
             version: self.state.version(),
             phase: self.state.phase(at_ms),
             paused: self.state.is_paused(),
             skus: skus.clone(),
+            rounds: rounds.clone(),
             accepted,
             refused,
-            shards: vec![ShardView { shard: self.id(), accepted, skus }],
+            shards: vec![ShardView { shard: self.id(), accepted, skus, rounds }],
             at_ms,
         }
+    }
+}
+
+fn count(round: &Round) -> RoundCount {
+    RoundCount {
+        granted: round.granted,
+        granted_cents: round.granted_cents,
+        refunded: round.refunded,
+        refunded_cents: round.refunded_cents,
     }
 }

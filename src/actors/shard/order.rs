@@ -1,5 +1,5 @@
 //! Placing and cancelling orders. Who wants what this part has not, but another has, waits until it is here: a shopper
-//! with an order, or a payment that came late.
+//! with an order or after a packet, or a payment that came late.
 
 use tokio::sync::oneshot;
 
@@ -26,18 +26,18 @@ impl Shard {
         self.serve(Waiting { asked, reply, units: 0, fetches: 0 }, turn);
     }
 
-    /// Decides what wants units, an order or a late payment, or lets it wait for units of other parts.
+    /// Decides what wants units, an order, a grab or a late payment, or lets it wait for units of other parts.
     pub(super) fn serve(&mut self, mut waiting: Waiting, turn: &mut Turn) {
         match self.decide_patiently(&mut waiting, turn) {
-            Err(Refusal::SoldOut) => match self.wanted(&waiting.asked.command) {
+            Err(Refusal::SoldOut) => match self.wanted(&waiting.asked) {
                 Some(wanted) if self.has_siblings() && !self.is_sold_out_everywhere(wanted, turn) => {
                     self.park(waiting, wanted, turn);
                 }
                 _ => self.go_without(waiting, turn),
             },
             // Who came first and waits is served first.
-            Ok(decision) if takes_free_units(&decision) && self.is_waited_for(&waiting.asked.command) => {
-                let wanted = self.wanted(&waiting.asked.command).expect("what is waited for is a SKU that there is");
+            Ok(decision) if takes_free_units(&decision) && self.is_waited_for(&waiting.asked) => {
+                let wanted = self.wanted(&waiting.asked).expect("what is waited for is a SKU that there is");
                 self.park(waiting, wanted, turn);
             }
             decided => self.conclude(waiting, decided, turn),
@@ -96,7 +96,10 @@ impl Shard {
         let (number, replayed) = (decision.order.expect("an order's decision names it"), decision.replayed);
         let entries = self.take_in(turn.at_ms, decision);
         let order = self.state.order(number).expect("the order that was decided on is there");
-        let answer = Answer::Order { order, replayed };
+        let answer = match self.is_of_packets() {
+            true => Answer::Grab { grab: self.grab_view(&order), replayed },
+            false => Answer::Order { order, replayed },
+        };
         if entries.is_empty() {
             turn.reveal(reply, answer);
         } else {
@@ -104,19 +107,20 @@ impl Shard {
         }
     }
 
-    fn is_waited_for(&self, command: &Command) -> bool {
-        !self.parked.is_empty() && self.wanted(command).is_some_and(|wanted| self.parked.has(wanted.sku))
+    fn is_waited_for(&self, asked: &Stamped<Command>) -> bool {
+        !self.parked.is_empty() && self.wanted(asked).is_some_and(|wanted| self.parked.has(wanted.sku))
     }
 
-    /// What it wants; `None` where there is no such SKU or order.
-    fn wanted(&self, command: &Command) -> Option<Wanted> {
-        let (sku_id, units) = match command {
+    /// What it wants; `None` where there is no such SKU or order, or no round runs.
+    fn wanted(&self, asked: &Stamped<Command>) -> Option<Wanted> {
+        let (sku_id, units) = match &asked.command {
+            Command::Grab(_) => return self.running_round(asked.at_ms).map(|sku| Wanted { sku, units: 1 }),
             Command::PlaceOrder(order) => (order.sku.clone(), order.quantity),
             Command::PayOrder(payment) => {
                 let order = self.state.order(payment.order)?;
                 (order.sku_id, i64::from(order.quantity.0))
             }
-            other => unreachable!("only orders and payments want units, not {other:?}"),
+            other => unreachable!("only orders, grabs and payments want units, not {other:?}"),
         };
         let (sku, _, _) = self.state.sku_ids().find(|(_, known, _)| **known == sku_id)?;
         Some(Wanted { sku, units: u32::try_from(units).ok()? })
@@ -158,7 +162,11 @@ impl Shard {
             }
             let wanted = Wanted { sku, units: waiting.units };
             let decided = self.decide_patiently(&mut waiting, turn);
-            if !matches!(decided, Err(Refusal::SoldOut)) {
+            let is_grab = matches!(waiting.asked.command, Command::Grab(_));
+            if is_grab && self.wanted(&waiting.asked).is_some_and(|wanted| wanted.sku != sku) {
+                // The round was over before its packets came, and the next one runs.
+                self.serve(waiting, turn);
+            } else if !matches!(decided, Err(Refusal::SoldOut)) {
                 self.conclude(waiting, decided, turn);
             } else if self.is_sold_out_everywhere(wanted, turn) {
                 self.go_without(waiting, turn);
@@ -183,7 +191,7 @@ struct Wanted {
 /// Whether a decision takes units that are free, of which those who wait come first.
 pub(super) fn takes_free_units(decision: &Decision) -> bool {
     match decision.events.as_slice() {
-        [Event::OrderPlaced(_)] => true,
+        [Event::OrderPlaced(_) | Event::PacketGrabbed(_)] => true,
         [before @ .., Event::PaymentReceived(event)] => {
             // A hold that runs out in the same decision takes its own units back.
             let own = before.iter().any(|it| matches!(it, Event::HoldsExpired(it) if it.orders.contains(&event.order)));

@@ -6,6 +6,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 
 use super::order_request::OrderRequest;
+use crate::actors::ask::Kind;
 use crate::actors::{Answer, Question};
 use crate::domain::command::CancelOrder;
 use crate::http::body::{check_length, parse_object};
@@ -80,7 +81,7 @@ pub async fn own_orders(request: HttpRequest, state: Data<State>) -> Reply {
     let wanted: Wanted = params(&request)?;
     let before = page_cursor(wanted.cursor.as_deref())?;
     let question = Question::OrdersOf { user, before, limit: page_limit(wanted.limit)? };
-    match state.router()?.ask(activity_id, user, question).answer().await {
+    match state.router()?.ask(Kind::FlashSale, activity_id, user, question).answer().await {
         Answer::Orders(orders, next) => {
             let orders = orders.into_iter().map(Order::own).collect();
             Ok(reply(StatusCode::OK, &Orders { orders, next_cursor: next.map(|next| next.to_string()) }))

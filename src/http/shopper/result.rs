@@ -5,6 +5,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use serde::Deserialize;
 
+use crate::actors::ask::Kind;
 use crate::actors::{Answer, Question};
 use crate::http::query::{id, params, path_id};
 use crate::http::route::{Reply, refusal};
@@ -34,7 +35,7 @@ pub async fn result(request: HttpRequest, state: Data<State>) -> Reply {
     let wanted: Wanted = params(&request)?;
     let sku: SkuId = id("sku_id", &wanted.sku_id)?;
     let router = state.router()?;
-    match router.ask(activity_id, user, Question::Live { user, sku }).answer().await {
+    match router.ask(Kind::FlashSale, activity_id, user, Question::Live { user, sku }).answer().await {
         Answer::Live(order) => {
             let settled = order.as_ref().is_some_and(|order| router.is_settled(order.order_id));
             Ok(reply(StatusCode::OK, &Outcome::new(order.as_ref(), settled)))

@@ -7,7 +7,8 @@ use super::text;
 use crate::actors::ask::SaleView;
 use crate::actors::router::Listing;
 use crate::catalog::Written;
-use crate::domain::Definition;
+use crate::domain::definition::RoundDefinition;
+use crate::domain::{Definition, Phase};
 use crate::ids::ActivityId;
 
 /// An activity in a shopper's list.
@@ -41,7 +42,7 @@ impl ActivityLine {
     fn new(activity_id: ActivityId, definition: &Definition, state: &'static str) -> Self {
         Self {
             activity_id,
-            kind: "flash_sale",
+            kind: definition.kind(),
             title: definition.title.clone(),
             state,
             starts_at_ms: definition.starts_at_ms.0,
@@ -70,12 +71,68 @@ pub struct ActivityDetail {
     /// The server's time, for countdowns.
     #[schema(example = 1_794_355_201_000_u64)]
     server_time_ms: u64,
-    /// Units that one user may hold or have bought.
+    /// Units that one user may hold or have bought; of red packets, packets that one may grab in a round.
     #[schema(example = 1)]
     per_user_limit: u32,
     #[schema(example = "CNY")]
     currency: String,
-    skus: Vec<SkuLine>,
+    /// Of a flash sale.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    skus: Option<Vec<SkuLine>>,
+    /// Of red packets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rounds: Option<Vec<RoundLine>>,
+}
+
+/// A round of red packets.
+#[derive(Serialize, ToSchema)]
+pub struct RoundLine {
+    /// From 0.
+    #[schema(example = 0)]
+    round: usize,
+    /// The first instant at which a packet can be grabbed.
+    #[schema(example = 1_794_398_400_000_u64)]
+    starts_at_ms: u64,
+    /// The first instant at which none can any more.
+    #[schema(example = 1_794_398_430_000_u64)]
+    ends_at_ms: u64,
+    /// The budget.
+    #[schema(example = 1_000_000)]
+    total_cents: u64,
+    /// Into how many packets it is split.
+    #[schema(example = 5000)]
+    packets: u32,
+    /// Those that nobody has grabbed yet; none any more once what was left is refunded.
+    #[schema(example = 4959)]
+    remaining: u32,
+    /// SHA-256 over the seed and what is split, fixed before the round starts.
+    #[schema(example = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")]
+    commitment: Option<String>,
+    /// What the split was drawn from; `null` until the round is over.
+    #[schema(example = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f")]
+    seed: Option<String>,
+}
+
+impl RoundLine {
+    fn all(definition: &Definition, sale: &SaleView) -> Option<Vec<Self>> {
+        let packets = definition.packets.as_deref()?;
+        let line = |(round, said): (usize, &RoundDefinition)| {
+            let count = sale.rounds.get(round).copied().unwrap_or_default();
+            // Where the activity was closed, all its rounds are over.
+            let is_over = sale.at_ms >= said.ends_at_ms || sale.phase == Phase::Ended;
+            Self {
+                round,
+                starts_at_ms: said.starts_at_ms.0,
+                ends_at_ms: said.ends_at_ms.0,
+                total_cents: said.total_cents,
+                packets: said.packets,
+                remaining: said.packets.saturating_sub(count.granted + count.refunded),
+                commitment: said.plan.as_ref().map(|plan| plan.terms.commitment(plan.seed)),
+                seed: said.plan.as_ref().filter(|_| is_over).map(|plan| plan.seed.to_hex()),
+            }
+        };
+        Some(packets.rounds.iter().enumerate().map(line).collect())
+    }
 }
 
 /// What an activity sells.
@@ -112,7 +169,8 @@ impl ActivityDetail {
             server_time_ms: sale.at_ms.0,
             per_user_limit: definition.per_user_limit.0,
             currency: definition.currency.clone(),
-            skus: lines.collect(),
+            skus: definition.packets.is_none().then(|| lines.collect()),
+            rounds: RoundLine::all(definition, sale),
         }
     }
 }

@@ -68,18 +68,21 @@ impl ChangeReport {
     }
 }
 
-/// A definition's fields by name; those of a SKU as `skus.<sku_id>.<field>`.
+/// A definition's fields by name; those of a SKU as `skus.<sku_id>.<field>`, those of a round as `rounds[<round>].<field>`.
 fn flatten(definition: &Value) -> Map<String, Value> {
     let mut flat = Map::new();
     for (name, value) in definition.as_object().into_iter().flatten() {
-        let Some(skus) = value.as_array().filter(|_| name == "skus") else {
+        let Some(items) = value.as_array() else {
             flat.insert(name.clone(), value.clone());
             continue;
         };
-        for sku in skus {
-            let sku_id = sku["sku_id"].as_str().unwrap_or_default();
-            let fields = sku.as_object().into_iter().flatten().filter(|(name, _)| *name != "sku_id");
-            flat.extend(fields.map(|(name, value)| (format!("skus.{sku_id}.{name}"), value.clone())));
+        for (place, item) in items.iter().enumerate() {
+            let path = match item["sku_id"].as_str() {
+                Some(sku_id) => format!("{name}.{sku_id}"),
+                None => format!("{name}[{place}]"),
+            };
+            let fields = item.as_object().into_iter().flatten().filter(|(name, _)| *name != "sku_id");
+            flat.extend(fields.map(|(name, value)| (format!("{path}.{name}"), value.clone())));
         }
     }
     flat

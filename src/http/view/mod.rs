@@ -2,6 +2,7 @@
 
 mod activity;
 mod change;
+mod grab;
 mod order;
 mod payment;
 mod stats;
@@ -14,6 +15,7 @@ use serde::{Serialize, Serializer};
 
 pub use activity::{Activities, ActivityDetail, ActivityLine, Standing, StandingPage};
 pub use change::{ChangeReport, EntryFault, ReloadReport};
+pub use grab::{Grab, Grabs};
 pub use order::{Order, Orders, Outcome};
 pub use payment::{OrderPayment, PaymentAnswer, Refund, Refunds};
 pub use stats::Stats;

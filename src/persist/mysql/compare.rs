@@ -13,7 +13,8 @@ use super::cursor::{self, Cursor};
 use super::error::Error;
 use super::expected::Expected;
 use super::tables::{
-    ACTIVITIES, ACTIVITY_SHARDS, Cell, OPERATOR_ACTIONS, ORDER_SLOTS, ORDERS, PAYMENTS, SKU_STOCK, Table,
+    ACTIVITIES, ACTIVITY_SHARDS, Cell, OPERATOR_ACTIONS, ORDER_SLOTS, ORDERS, PAYMENTS, RED_PACKET_GRABS,
+    RED_PACKET_ROUNDS, SKU_STOCK, Table,
 };
 
 /// How long the next row may take.
@@ -81,6 +82,8 @@ impl Snapshot {
             table(connection, &ORDERS, expected.orders()).await?,
             table(connection, &ORDER_SLOTS, expected.order_slots()).await?,
             table(connection, &PAYMENTS, expected.payments()).await?,
+            table(connection, &RED_PACKET_ROUNDS, expected.red_packet_rounds()).await?,
+            table(connection, &RED_PACKET_GRABS, expected.red_packet_grabs()).await?,
             table(connection, &OPERATOR_ACTIONS, expected.operator_actions()).await?,
         ])
     }

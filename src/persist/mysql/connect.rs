@@ -21,8 +21,11 @@ const UNKNOWN_DATABASE: u16 = 1049;
 const MIGRATING: &str = "bringing the tables up to date";
 
 /// The migrations, in order. What has been released is never changed: add to it.
-const MIGRATIONS: [(i64, &str, &str); 2] =
-    [(1, "orders", include_str!("schema.sql")), (2, "payments", include_str!("payments.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 3] = [
+    (1, "orders", include_str!("schema.sql")),
+    (2, "payments", include_str!("payments.sql")),
+    (3, "red packets", include_str!("packets.sql")),
+];
 
 /// What every connection asks for. Rows that do not fit are errors and never cut; a lock is waited for less long than an
 /// answer; what others commit between two statements may be seen, as nothing here reads twice. A connection that the
@@ -211,12 +214,12 @@ async fn misses_tables(connection: &mut MySqlConnection) -> Result<bool, Error> 
     let there: i64 = query_scalar(
         "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name IN \
          ('ship_cursor', 'activities', 'activity_shards', 'sku_stock', 'orders', 'order_slots', 'operator_actions', \
-         'payments', 'catalog_activity')",
+         'payments', 'red_packet_rounds', 'red_packet_grabs', 'catalog_activity')",
     )
     .fetch_one(connection)
     .await
     .map_err(Error::sql(MIGRATING))?;
-    Ok(there < 9)
+    Ok(there < 11)
 }
 
 /// Waits for the server, and not for ever: a connection that neither answers nor breaks is given up.

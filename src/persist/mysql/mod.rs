@@ -20,6 +20,7 @@ pub mod cursor;
 mod error;
 mod expected;
 mod note;
+mod packets;
 mod projection;
 pub mod read_back;
 pub mod reship;

@@ -1,8 +1,9 @@
-//! Reading orders back: what the journal no longer has, MySQL still answers.
+//! Reading orders and grabs back: what the journal no longer has, MySQL still answers.
 //!
 //! Rows are read as they stand at the cursor. What is asked for here has left memory, and nothing happens to it any more.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::mysql::{MySql, MySqlArguments, MySqlConnection, MySqlRow};
@@ -12,8 +13,10 @@ use sqlx::{AssertSqlSafe, Row, query};
 use super::connect::{Target, in_time};
 use super::cursor;
 use super::error::Error;
-use super::rows::{OrderRow, PaymentRow, ShardRow, SkuRow};
+use super::packets::{self, GRAB_COLUMNS};
+use super::rows::{OrderRow, PaymentRow, RoundRow, ShardRow, SkuRow};
 use super::session::{self, unreadable};
+use crate::domain::round::Plan;
 use crate::domain::{Definition, OrderState, Suspense};
 use crate::ids::{ActivityId, Cents, KeyDigest, OrderId, Seq, ShardId, UnixMillis, UserId};
 use crate::persist::{RecordHash, Tail};
@@ -25,6 +28,8 @@ const DOING: &str = "reading orders back";
 const STATEMENT_ORDERS: usize = 500;
 const COLUMNS: &str = "order_id, activity_id, sku_id, user_id, quantity, amount_cents, currency, state, ref, \
                        idempotency_digest, held_at_ms, expires_at_ms, ended_at_ms, placed_seq, seq";
+const GRABS: &str =
+    "red_packet_grabs g JOIN red_packet_rounds r ON r.activity_id = g.activity_id AND r.round = g.round";
 
 /// Which orders are wanted, of one shard.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +63,7 @@ pub struct Found {
 /// An activity as it was at its end.
 #[derive(Clone, Debug)]
 pub struct Left {
-    /// What it was.
+    /// What it was; its rounds are planned where their seeds are known.
     pub definition: Definition,
     /// The definition's version.
     pub version: u64,
@@ -66,6 +71,8 @@ pub struct Left {
     pub paused: bool,
     /// Its units, by SKU.
     pub skus: Vec<SkuRow>,
+    /// Of red packets in their place, the rounds, by number; with those that were taken off.
+    pub rounds: Vec<RoundRow>,
     /// Its shards, by part.
     pub shards: Vec<ShardRow>,
 }
@@ -93,14 +100,18 @@ impl ReadBack {
         if cursor >= wanted { Ok(()) } else { Err(Error::Lacks { cursor, wanted }) }
     }
 
-    /// One order.
+    /// One order, or grab.
     ///
     /// # Errors
     /// Where MySQL cannot tell.
     pub async fn order(&mut self, order_id: OrderId) -> Result<Option<Found>, Error> {
         self.ask(async |connection| {
             let sql = format!("SELECT {COLUMNS} FROM orders WHERE order_id = ?");
-            let rows = read(connection, query(AssertSqlSafe(sql)).bind(order_id.0)).await?;
+            let mut rows = read(connection, query(AssertSqlSafe(sql)).bind(order_id.0)).await?;
+            if rows.is_empty() {
+                let sql = format!("SELECT {GRAB_COLUMNS} FROM {GRABS} WHERE g.grab_id = ?");
+                rows = read_grabs(connection, query(AssertSqlSafe(sql)).bind(order_id.0)).await?;
+            }
             Ok(rows.into_iter().next())
         })
         .await
@@ -122,7 +133,7 @@ impl ReadBack {
         .await
     }
 
-    /// Orders of a shard.
+    /// Orders of a shard, or grabs.
     ///
     /// # Errors
     /// Where MySQL cannot tell.
@@ -135,30 +146,32 @@ impl ReadBack {
             (Some(beyond), false) => (beyond + 1, last),
             (Some(beyond), true) => (first, beyond.saturating_sub(1)),
         };
-        let mut sql = format!("SELECT {COLUMNS} FROM orders WHERE order_id BETWEEN ? AND ?");
-        if wanted.user.is_some() {
-            sql.push_str(" AND user_id = ?");
-        }
-        if wanted.state.is_some() {
-            sql.push_str(" AND state = ?");
-        }
-        if wanted.key.is_some() {
-            sql.push_str(" AND idempotency_digest = ?");
-        }
-        sql.push_str(if wanted.newest_first { " ORDER BY order_id DESC" } else { " ORDER BY order_id" });
-        sql.push_str(" LIMIT ?");
+        let sql = format!("SELECT {COLUMNS} FROM orders WHERE order_id BETWEEN ? AND ?");
+        let sql = sql + &conditions(&wanted, "order_id", wanted.state.is_some());
+        let of_grabs = format!("SELECT {GRAB_COLUMNS} FROM {GRABS} WHERE g.grab_id BETWEEN ? AND ?");
+        let of_grabs = of_grabs + &conditions(&wanted, "grab_id", false);
         self.ask(async |connection| {
-            let mut asked = query(AssertSqlSafe(sql.clone())).bind(first).bind(last);
-            if let Some(user) = wanted.user {
-                asked = asked.bind(user.to_string());
-            }
+            let bound = |sql: &str| {
+                let mut asked = query(AssertSqlSafe(sql.to_owned())).bind(first).bind(last);
+                if let Some(user) = wanted.user {
+                    asked = asked.bind(user.to_string());
+                }
+                if let Some(key) = wanted.key {
+                    asked = asked.bind(key.0.to_vec());
+                }
+                asked
+            };
+            let limit = u64::try_from(wanted.limit).unwrap_or(u64::MAX);
+            let mut asked = bound(&sql);
             if let Some(state) = wanted.state {
                 asked = asked.bind(state.as_str());
             }
-            if let Some(key) = wanted.key {
-                asked = asked.bind(key.0.to_vec());
+            let orders = read(connection, asked.bind(limit)).await?;
+            // A shard has orders or grabs, and a grab is as final as what was paid.
+            if orders.is_empty() && wanted.state.is_none_or(|state| state == OrderState::Paid) {
+                return read_grabs(connection, bound(&of_grabs).bind(limit)).await;
             }
-            read(connection, asked.bind(u64::try_from(wanted.limit).unwrap_or(u64::MAX))).await
+            Ok(orders)
         })
         .await
     }
@@ -181,12 +194,18 @@ impl ReadBack {
             );
             let row = defined.bind(activity_id.0).fetch_one(&mut *connection).await.map_err(Error::sql(DOING))?;
             let text: String = row.try_get("definition").map_err(unreadable("operator_actions"))?;
-            let definition = serde_json::from_str(&text)
+            let mut definition: Definition = serde_json::from_str(&text)
                 .map_err(|error| Error::Unreadable { table: "operator_actions", what: error.to_string() })?;
             let skus = session::skus(connection, Some(activity_id)).await?;
             let mut shards = session::shards(connection, Some(activity_id)).await?;
             shards.sort_by_key(|row| row.part);
-            Ok(Some(Left { definition, version, paused, skus, shards }))
+            let rounds = packets::rounds(connection, Some(activity_id)).await?;
+            let said = definition.packets.as_deref_mut().map(|packets| packets.rounds.iter_mut());
+            for (said, round) in said.into_iter().flatten().zip(&rounds) {
+                let plan = |seed| Arc::new(Plan::new(round.terms, seed, round.first_slot));
+                said.plan = round.seed.map(plan);
+            }
+            Ok(Some(Left { definition, version, paused, skus, rounds, shards }))
         })
         .await
     }
@@ -209,6 +228,32 @@ impl ReadBack {
         self.connection = Some(connection);
         Ok(answer)
     }
+}
+
+/// What follows on a range of ids.
+fn conditions(wanted: &Wanted, id: &str, of_state: bool) -> String {
+    let mut sql = String::new();
+    if wanted.user.is_some() {
+        sql.push_str(" AND user_id = ?");
+    }
+    if wanted.key.is_some() {
+        sql.push_str(" AND idempotency_digest = ?");
+    }
+    if of_state {
+        sql.push_str(" AND state = ?");
+    }
+    let direction = if wanted.newest_first { " DESC" } else { "" };
+    sql + &format!(" ORDER BY {id}{direction} LIMIT ?")
+}
+
+/// Reads grabs, which are found as orders.
+async fn read_grabs(
+    connection: &mut MySqlConnection,
+    asked: Query<'_, MySql, MySqlArguments>,
+) -> Result<Vec<Found>, Error> {
+    let rows = asked.fetch_all(connection).await.map_err(Error::sql(DOING))?;
+    let grabs = rows.iter().map(|row| Ok(Found { row: packets::grab(row)?, payments: Vec::new() }));
+    grabs.collect::<Result<_, _>>().map_err(unreadable("red_packet_grabs"))
 }
 
 /// Reads orders with their slots and payments.

@@ -14,13 +14,25 @@ use sqlx::{AssertSqlSafe, query, query_scalar};
 use super::connect::in_time;
 use super::cursor::{self, BEING_EMPTIED, Cursor};
 use super::error::Error;
-use super::tables::{ACTIVITIES, ACTIVITY_SHARDS, OPERATOR_ACTIONS, ORDER_SLOTS, ORDERS, PAYMENTS, SKU_STOCK, Table};
+use super::tables::{
+    ACTIVITIES, ACTIVITY_SHARDS, OPERATOR_ACTIONS, ORDER_SLOTS, ORDERS, PAYMENTS, RED_PACKET_GRABS, RED_PACKET_ROUNDS,
+    SKU_STOCK, Table,
+};
 use crate::ids::UnixMillis;
 use crate::persist::Tail;
 
 /// What is emptied. The back office's `catalog_activity` is not ours to empty.
-const TABLES: [&Table; 7] =
-    [&ORDER_SLOTS, &ORDERS, &PAYMENTS, &OPERATOR_ACTIONS, &SKU_STOCK, &ACTIVITY_SHARDS, &ACTIVITIES];
+const TABLES: [&Table; 9] = [
+    &ORDER_SLOTS,
+    &ORDERS,
+    &PAYMENTS,
+    &RED_PACKET_GRABS,
+    &RED_PACKET_ROUNDS,
+    &OPERATOR_ACTIONS,
+    &SKU_STOCK,
+    &ACTIVITY_SHARDS,
+    &ACTIVITIES,
+];
 
 /// Rows that one statement deletes: some tenths of a second, and no more to undo than that.
 const STEP_ROWS: u64 = 20_000;

@@ -2,6 +2,7 @@
 
 use crate::domain::event::Author;
 use crate::domain::payment::Why;
+use crate::domain::split::{Seed, Terms};
 use crate::domain::{Definition, OrderState, PaymentState};
 use crate::ids::{ActivityId, Cents, KeyDigest, OrderId, Seq, ShardId, SkuId, SkuIndex, UnixMillis, UserId};
 
@@ -90,6 +91,8 @@ pub struct PaymentRow {
 pub struct ActivityRow {
     /// Which.
     pub activity_id: ActivityId,
+    /// The kind's name in the contract; never changes.
+    pub kind: &'static str,
     /// What shoppers see.
     pub title: String,
     /// ISO 4217.
@@ -121,7 +124,7 @@ pub struct ShardRow {
     pub activity_id: ActivityId,
     /// Its place among the activity's shards.
     pub part: u16,
-    /// Orders ever placed there: the newest one's number.
+    /// Orders ever placed there, or grabs: the newest one's number.
     pub orders_placed: u32,
 }
 
@@ -152,6 +155,66 @@ pub struct SkuRow {
     pub seq: Seq,
 }
 
+/// A row of `red_packet_rounds`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoundRow {
+    /// Of which activity.
+    pub activity_id: ActivityId,
+    /// Its number there; given once, but for a round that was taken off before it started.
+    pub round: SkuIndex,
+    /// The first instant at which a packet can be grabbed.
+    pub starts_at_ms: UnixMillis,
+    /// The first instant at which none can any more.
+    pub ends_at_ms: UnixMillis,
+    /// What is split, and how. Nothing, into no packets, where the definition does not name the round any more.
+    pub terms: Terms,
+    /// Whether the definition still names it.
+    pub listed: bool,
+    /// The slot that is packet 0.
+    pub first_slot: u32,
+    /// Packets that were grabbed.
+    pub granted: u32,
+    /// What they held.
+    pub granted_cents: u64,
+    /// Packets that nobody grabbed, since the round is over.
+    pub refunded: u32,
+    /// What they held.
+    pub refunded_cents: u64,
+    /// When what nobody grabbed was refunded, where it was: nothing happens to the round any more.
+    pub ended_at_ms: Option<UnixMillis>,
+    /// What was public before the round started.
+    pub commitment: String,
+    /// By what chance, where that is known and the round is over.
+    pub seed: Option<Seed>,
+    /// The event that changed it last.
+    pub seq: Seq,
+}
+
+/// A row of `red_packet_grabs`: a credit. It never changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrabRow {
+    /// Its id.
+    pub grab_id: OrderId,
+    /// Where it was grabbed.
+    pub activity_id: ActivityId,
+    /// In which round.
+    pub round: SkuIndex,
+    /// Which packet.
+    pub packet: u32,
+    /// Whose it is.
+    pub user: UserId,
+    /// What it holds.
+    pub amount_cents: Cents,
+    /// In which currency.
+    pub currency: String,
+    /// The digest of the request's idempotency key.
+    pub key: Option<KeyDigest>,
+    /// When.
+    pub granted_at_ms: UnixMillis,
+    /// The event.
+    pub seq: Seq,
+}
+
 /// A row of `operator_actions`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ActionRow {
@@ -170,7 +233,7 @@ pub struct ActionRow {
     pub action: &'static str,
     /// The definition's version after it.
     pub version: u64,
-    /// The definition after it, as JSON, where it changed; of a refund, which order and payment it was.
+    /// The definition after it, as JSON and without the rounds' chance, where it changed; of a refund, which order and payment it was.
     pub definition: Option<String>,
     /// What it did to the stock, as JSON.
     pub stock: Option<String>,
@@ -182,6 +245,7 @@ impl ActivityRow {
     pub fn of(activity_id: ActivityId, definition: &Definition, version: u64, seq: Seq) -> Self {
         Self {
             activity_id,
+            kind: definition.kind(),
             title: definition.title.clone(),
             currency: definition.currency.clone(),
             starts_at_ms: definition.starts_at_ms,

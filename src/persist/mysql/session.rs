@@ -9,6 +9,7 @@ use sqlx::{Connection, Row, query, raw_sql};
 use super::connect::{ServerVersion, Target, in_time};
 use super::cursor::{self, Cursor};
 use super::error::Error;
+use super::packets;
 use super::projection::{Batch, Known};
 use super::rows::{ActivityRow, PaymentRow, ShardRow, SkuRow};
 use super::write;
@@ -148,7 +149,7 @@ async fn load(connection: &mut MySqlConnection) -> Result<Known, Error> {
     const DOING: &str = "reading what MySQL has";
     let mut known = Known::default();
     let rows = query(
-        "SELECT activity_id, title, currency, starts_at_ms, ends_at_ms, per_user_limit, payment_window_ms, version, \
+        "SELECT activity_id, kind, title, currency, starts_at_ms, ends_at_ms, per_user_limit, payment_window_ms, version, \
          paused, closed, seq FROM activities",
     );
     for row in rows.fetch_all(&mut *connection).await.map_err(Error::sql(DOING))? {
@@ -165,6 +166,14 @@ async fn load(connection: &mut MySqlConnection) -> Result<Known, Error> {
     }
     for row in shards(connection, None).await? {
         known.shards.insert(row.shard, row);
+    }
+    for row in packets::rounds(connection, None).await? {
+        let rows = known.rounds.entry(row.activity_id).or_default();
+        if usize::from(row.round.0) != rows.len() {
+            let what = format!("activity {} has no round {}", row.activity_id, rows.len());
+            return Err(Error::Unreadable { table: "red_packet_rounds", what });
+        }
+        rows.push(row);
     }
     Ok(known)
 }
@@ -195,8 +204,12 @@ pub(super) fn unreadable(table: &'static str) -> impl FnOnce(sqlx::Error) -> Err
 }
 
 fn activity(row: &MySqlRow) -> Result<ActivityRow, sqlx::Error> {
+    let kind: String = row.try_get("kind")?;
+    let kind = ["flash_sale", "red_packet"].into_iter().find(|known| *known == kind);
+    let unknown = || sqlx::Error::Decode("its kind is unknown".into());
     Ok(ActivityRow {
         activity_id: ActivityId(row.try_get("activity_id")?),
+        kind: kind.ok_or_else(unknown)?,
         title: row.try_get("title")?,
         currency: row.try_get("currency")?,
         starts_at_ms: UnixMillis(row.try_get("starts_at_ms")?),

@@ -132,6 +132,50 @@ pub(super) const SKU_STOCK: Table = Table {
     ],
 };
 
+pub(super) const RED_PACKET_ROUNDS: Table = Table {
+    name: "red_packet_rounds",
+    key: 2,
+    columns: &[
+        ("activity_id", Unsigned),
+        ("round", Unsigned),
+        ("starts_at_ms", Unsigned),
+        ("ends_at_ms", Unsigned),
+        ("split", Text),
+        ("min_cents", Unsigned),
+        ("max_cents", Unsigned),
+        ("listed", Unsigned),
+        ("total_cents", Unsigned),
+        ("packets", Unsigned),
+        ("first_slot", Unsigned),
+        ("granted", Unsigned),
+        ("granted_cents", Unsigned),
+        ("refunded", Unsigned),
+        ("refunded_cents", Unsigned),
+        ("is_over", Unsigned),
+        ("ended_at_ms", Unsigned),
+        ("commitment", Text),
+        ("seed", Text),
+        ("seq", Unsigned),
+    ],
+};
+
+pub(super) const RED_PACKET_GRABS: Table = Table {
+    name: "red_packet_grabs",
+    key: 1,
+    columns: &[
+        ("grab_id", Unsigned),
+        ("activity_id", Unsigned),
+        ("round", Unsigned),
+        ("packet", Unsigned),
+        ("user_id", Text),
+        ("amount_cents", Unsigned),
+        ("currency", Text),
+        ("idempotency_digest", Bytes),
+        ("granted_at_ms", Unsigned),
+        ("seq", Unsigned),
+    ],
+};
+
 pub(super) const OPERATOR_ACTIONS: Table = Table {
     name: "operator_actions",
     key: 1,

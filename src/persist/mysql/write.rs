@@ -13,15 +13,16 @@ use super::changes;
 use super::connect::in_time;
 use super::error::Error;
 use super::projection::{Batch, Known};
-use super::rows::{ActionRow, ActivityRow, OrderRow, PaymentRow, ShardRow, SkuRow, actor_word};
+use super::rows::{ActionRow, ActivityRow, GrabRow, OrderRow, PaymentRow, RoundRow, ShardRow, SkuRow, actor_word};
 use crate::domain::event::Author;
 use crate::domain::payment::Why;
+use crate::domain::split::Seed;
 use crate::ids::{ActivityId, OrderId, UserId};
 
 pub(super) type Bound = Query<'static, MySql, MySqlArguments>;
 
 /// Rows in one statement. Larger ones are slower to execute; the rest of a batch goes in smaller sizes, so that few
-/// statements are prepared. 512 rows of 18 columns are well below a statement's 65,535 values.
+/// statements are prepared. 512 rows of 20 columns are well below a statement's 65,535 values.
 pub(super) const STATEMENT_ROWS: [usize; 4] = [512, 64, 8, 1];
 /// The same for rows that may hold a definition, some 70 KB: a server takes 16 MiB in one packet, and may be told to take
 /// less.
@@ -55,7 +56,10 @@ pub(super) async fn batch(connection: &mut MySqlConnection, known: &mut Known, b
     .await?;
     insert(connection, &PAYMENTS, &batch.payments, bind_payment).await?;
     let skus = batch.skus.iter().map(|(activity_id, index)| &known.skus[activity_id][usize::from(index.0)]);
-    insert(connection, &SKUS, &skus.collect::<Vec<_>>(), |query, row| bind_sku(query, row)).await
+    insert(connection, &SKUS, &skus.collect::<Vec<_>>(), |query, row| bind_sku(query, row)).await?;
+    insert(connection, &GRABS, &batch.grabs, bind_grab).await?;
+    let rounds = batch.rounds.iter().map(|(activity_id, round)| &known.rounds[activity_id][usize::from(round.0)]);
+    insert(connection, &ROUNDS, &rounds.collect::<Vec<_>>(), |query, row| bind_round(query, row)).await
 }
 
 /// How rows of a table are inserted.
@@ -102,7 +106,7 @@ const ACTIONS: Into = Into {
 const ACTIVITIES: Into = Into {
     before: "INSERT INTO activities (activity_id, kind, title, currency, starts_at_ms, ends_at_ms, per_user_limit, \
              payment_window_ms, version, paused, closed, seq) VALUES ",
-    row: "(?,'flash_sale',?,?,?,?,?,?,?,?,?,?)",
+    row: "(?,?,?,?,?,?,?,?,?,?,?,?)",
     after: " ON DUPLICATE KEY UPDATE title = VALUES(title), starts_at_ms = VALUES(starts_at_ms), \
             ends_at_ms = VALUES(ends_at_ms), per_user_limit = VALUES(per_user_limit), \
             payment_window_ms = VALUES(payment_window_ms), version = VALUES(version), paused = VALUES(paused), \
@@ -124,6 +128,29 @@ const SKUS: Into = Into {
     after: " ON DUPLICATE KEY UPDATE title = VALUES(title), price_cents = VALUES(price_cents), \
             listed = VALUES(listed), stock = VALUES(stock), available = VALUES(available), held = VALUES(held), \
             sold = VALUES(sold), seq = VALUES(seq)",
+    sizes: &STATEMENT_ROWS,
+};
+
+const GRABS: Into = Into {
+    before: "INSERT INTO red_packet_grabs (grab_id, activity_id, round, packet, user_id, amount_cents, currency, \
+             idempotency_digest, granted_at_ms, seq) VALUES ",
+    row: "(?,?,?,?,?,?,?,?,?,?)",
+    after: "",
+    sizes: &STATEMENT_ROWS,
+};
+
+const ROUNDS: Into = Into {
+    before: "INSERT INTO red_packet_rounds (activity_id, round, starts_at_ms, ends_at_ms, split, min_cents, max_cents, \
+             listed, total_cents, packets, first_slot, granted, granted_cents, refunded, refunded_cents, is_over, \
+             ended_at_ms, commitment, seed, seq) VALUES ",
+    row: "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    after: " ON DUPLICATE KEY UPDATE starts_at_ms = VALUES(starts_at_ms), ends_at_ms = VALUES(ends_at_ms), \
+            split = VALUES(split), min_cents = VALUES(min_cents), max_cents = VALUES(max_cents), \
+            listed = VALUES(listed), total_cents = VALUES(total_cents), packets = VALUES(packets), \
+            first_slot = VALUES(first_slot), granted = VALUES(granted), granted_cents = VALUES(granted_cents), \
+            refunded = VALUES(refunded), refunded_cents = VALUES(refunded_cents), is_over = VALUES(is_over), \
+            ended_at_ms = VALUES(ended_at_ms), commitment = VALUES(commitment), seed = VALUES(seed), \
+            seq = VALUES(seq)",
     sizes: &STATEMENT_ROWS,
 };
 
@@ -198,7 +225,7 @@ fn bind_action(query: Bound, row: &ActionRow) -> Bound {
 }
 
 fn bind_activity(query: Bound, row: &ActivityRow) -> Bound {
-    let query = query.bind(row.activity_id.0).bind(row.title.clone()).bind(row.currency.clone());
+    let query = query.bind(row.activity_id.0).bind(row.kind).bind(row.title.clone()).bind(row.currency.clone());
     let query = query.bind(row.starts_at_ms.0).bind(row.ends_at_ms.0).bind(row.per_user_limit);
     let query = query.bind(row.payment_window_ms).bind(row.version);
     query.bind(u8::from(row.paused)).bind(u8::from(row.closed)).bind(row.seq.0)
@@ -212,4 +239,20 @@ fn bind_sku(query: Bound, row: &SkuRow) -> Bound {
     let query = query.bind(row.activity_id.0).bind(row.sku_id.as_str().to_owned()).bind(row.index.0);
     let query = query.bind(row.title.clone()).bind(row.price_cents.0).bind(u8::from(row.listed));
     query.bind(row.stock).bind(row.available).bind(row.held).bind(row.sold).bind(row.seq.0)
+}
+
+fn bind_grab(query: Bound, row: &GrabRow) -> Bound {
+    let query = query.bind(row.grab_id.0).bind(row.activity_id.0).bind(row.round.0).bind(row.packet);
+    let query = query.bind(row.user.to_string()).bind(row.amount_cents.0).bind(row.currency.clone());
+    query.bind(row.key.map(|key| key.0.to_vec())).bind(row.granted_at_ms.0).bind(row.seq.0)
+}
+
+fn bind_round(query: Bound, row: &RoundRow) -> Bound {
+    let query = query.bind(row.activity_id.0).bind(row.round.0).bind(row.starts_at_ms.0).bind(row.ends_at_ms.0);
+    let terms = &row.terms;
+    let query = query.bind(terms.split.as_str()).bind(terms.min_cents).bind(terms.max_cents);
+    let query = query.bind(u8::from(row.listed)).bind(terms.total_cents).bind(terms.packets).bind(row.first_slot);
+    let query = query.bind(row.granted).bind(row.granted_cents).bind(row.refunded).bind(row.refunded_cents);
+    let query = query.bind(u8::from(row.ended_at_ms.is_some())).bind(row.ended_at_ms.map(|at_ms| at_ms.0));
+    query.bind(row.commitment.clone()).bind(row.seed.map(Seed::to_hex)).bind(row.seq.0)
 }

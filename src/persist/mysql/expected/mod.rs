@@ -2,6 +2,7 @@
 //! projection and reckons otherwise where it can: what is held is counted over the orders at the end, and the stock is
 //! what the definition says.
 
+mod packets;
 mod payments;
 mod rows;
 
@@ -14,6 +15,7 @@ use crate::domain::event::{
 use crate::domain::slots::Slots;
 use crate::domain::{Definition, OrderState, Part, Suspense};
 use crate::ids::{ActivityId, Seq, ShardId, SkuId, UnixMillis, UserId};
+use packets::{Grab, Round};
 use payments::Payment;
 
 /// The fold; some 130 bytes an order.
@@ -42,6 +44,8 @@ struct Shard {
     part: u16,
     /// By number: numbers are dense, from 1.
     orders: Vec<Order>,
+    /// By number, too; of red packets, in the place of orders.
+    grabs: Vec<Grab>,
     /// By number, too.
     payments: Vec<Payment>,
 }
@@ -83,6 +87,8 @@ struct Activity {
     seq: Seq,
     /// By index: every SKU that it ever named.
     skus: Vec<Sku>,
+    /// By number: every round that it ever had at a time.
+    rounds: Vec<Round>,
 }
 
 #[derive(Debug)]
@@ -129,7 +135,8 @@ impl Expected {
         match &entry.event {
             Event::ActivityDefined(event) => self.define(seq, entry, event),
             Event::ActivityRedefined(event) => self.redefine(seq, entry, event),
-            Event::PacketGrabbed(_) | Event::RoundEnded(_) => todo!("red packets"),
+            Event::PacketGrabbed(event) => self.grab(seq, entry, event),
+            Event::RoundEnded(event) => self.end_round(seq, entry, event),
             Event::SaleSwitched(event) => {
                 let activity = self.activity_of(entry.shard)?;
                 activity.seq = seq;
@@ -162,17 +169,18 @@ impl Expected {
 
     fn define(&mut self, seq: Seq, entry: &Entry, event: &ActivityDefined) -> Result<(), &'static str> {
         let part = event.part.unwrap_or_else(|| Part::sole(entry.shard)).number;
-        let shard = Shard { activity_id: event.activity_id, part, orders: Vec::new(), payments: Vec::new() };
+        let (orders, grabs, payments) = (Vec::new(), Vec::new(), Vec::new());
+        let shard = Shard { activity_id: event.activity_id, part, orders, grabs, payments };
         if self.shards.insert(entry.shard, shard).is_some() {
             return Err("its shard is defined already");
         }
         if part > 0 {
             return Ok(());
         }
-        let skus = Vec::new();
+        let (skus, rounds) = (Vec::new(), Vec::new());
         let definition = event.definition.clone();
-        let mut activity = Activity { definition, version: 1, paused: false, closed: false, seq, skus };
-        activity.list(seq);
+        let mut activity = Activity { definition, version: 1, paused: false, closed: false, seq, skus, rounds };
+        activity.list(seq)?;
         if self.activities.insert(event.activity_id, activity).is_some() {
             return Err("its activity is defined already");
         }
@@ -183,13 +191,17 @@ impl Expected {
         let activity = self.activity_of(entry.shard)?;
         activity.definition = event.definition.clone();
         (activity.version, activity.seq) = (event.version, seq);
-        activity.list(seq);
+        activity.list(seq)?;
         let mut told = Vec::new();
         for change in &event.stock {
             let (index, word, units) = match change {
                 StockChange::Added { sku, slots } => (sku, "added", slots.count()),
                 StockChange::Removed { sku, slots } => (sku, "removed", slots.count()),
             };
+            if event.definition.packets.is_some() {
+                told.push(format!("{{\"{word}\":{units},\"round\":{}}}", index.0));
+                continue;
+            }
             let sku = activity.skus.get(usize::from(index.0)).ok_or("it changes the stock of an unknown SKU")?;
             // A SKU's id needs no escaping.
             told.push(format!("{{\"{word}\":{units},\"sku_id\":\"{}\"}}", sku.sku_id));
@@ -278,8 +290,11 @@ impl Order {
 }
 
 impl Activity {
-    /// Takes over what the definition says of the SKUs.
-    fn list(&mut self, seq: Seq) {
+    /// Takes over what the definition says of the SKUs, or of the rounds.
+    fn list(&mut self, seq: Seq) -> Result<(), &'static str> {
+        if self.definition.packets.is_some() {
+            return self.list_rounds(seq);
+        }
         for sku in &mut self.skus {
             if sku.stock.is_some() && self.definition.sku(&sku.sku_id).is_none() {
                 (sku.stock, sku.seq) = (None, seq);
@@ -294,12 +309,20 @@ impl Activity {
                 None => self.skus.push(Sku { sku_id: said.sku_id.clone(), title, price_cents, stock, seq }),
             }
         }
+        Ok(())
     }
 }
 
-/// A definition as the table has it. Kept as a digest: a change of a large one is a large text, and there may be many.
+/// A definition as the table has it: of rounds what people wrote, and never their plans. Kept as a digest: a change of a
+/// large one is a large text, and there may be many.
 fn text_of(definition: &Definition) -> Cell<'static> {
-    Cell::digest(&serde_json::to_string(definition).expect("a definition has only text, numbers and flags"))
+    let mut definition = definition.clone();
+    if let Some(packets) = &mut definition.packets {
+        for round in &mut packets.rounds {
+            round.plan.take();
+        }
+    }
+    Cell::digest(&serde_json::to_string(&definition).expect("a definition has only text, numbers and flags"))
 }
 
 fn user_of(change: &Change) -> Option<String> {

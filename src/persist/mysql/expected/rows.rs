@@ -63,7 +63,7 @@ impl Expected {
             let definition = &activity.definition;
             vec![
                 Cell::number(activity_id.0),
-                Cell::text("flash_sale"),
+                Cell::text(if definition.packets.is_some() { "red_packet" } else { "flash_sale" }),
                 Cell::text(&definition.title),
                 Cell::text(&definition.currency),
                 Cell::number(definition.starts_at_ms.0),
@@ -84,7 +84,7 @@ impl Expected {
                 Cell::number(shard_id.0),
                 Cell::number(shard.activity_id.0),
                 Cell::number(shard.part),
-                Cell::number(u32::try_from(shard.orders.len()).expect("numbers of orders are u32")),
+                Cell::number(u32::try_from(shard.orders.len() + shard.grabs.len()).expect("their numbers are u32")),
             ]
         })
     }

@@ -6,6 +6,7 @@
 //! transaction.
 
 mod orders;
+mod packets;
 mod payments;
 
 use std::collections::{BTreeSet, HashMap};
@@ -13,7 +14,8 @@ use std::collections::{BTreeSet, HashMap};
 use serde_json::json;
 
 use super::error::Error;
-use super::rows::{ActionRow, ActivityRow, OrderRow, PaymentRow, ShardRow, SkuRow};
+use super::packets::as_json;
+use super::rows::{ActionRow, ActivityRow, GrabRow, OrderRow, PaymentRow, RoundRow, ShardRow, SkuRow};
 use crate::domain::event::{ActivityDefined, ActivityRedefined, Change, Entry, Event, StockChange, Switch};
 use crate::domain::order::Step;
 use crate::domain::{Definition, Part, Suspense};
@@ -28,6 +30,8 @@ pub(super) struct Known {
     pub activities: HashMap<ActivityId, ActivityRow>,
     /// By activity and then by index.
     pub skus: HashMap<ActivityId, Vec<SkuRow>>,
+    /// Of red packets, in the place of SKUs; by number.
+    pub rounds: HashMap<ActivityId, Vec<RoundRow>>,
     pub shards: HashMap<ShardId, ShardRow>,
 }
 
@@ -46,10 +50,13 @@ pub(super) struct Batch {
     paid: HashMap<Owned, usize>,
     /// What becomes of payments of earlier batches, in the order of the events.
     pub turns: Vec<Turn>,
+    /// Credits; they never change.
+    pub grabs: Vec<GrabRow>,
     pub actions: Vec<ActionRow>,
     /// Rows that are other than in MySQL; what they are from now on is in [`Known`].
     pub activities: BTreeSet<ActivityId>,
     pub skus: BTreeSet<(ActivityId, SkuIndex)>,
+    pub rounds: BTreeSet<(ActivityId, SkuIndex)>,
     pub shards: BTreeSet<ShardId>,
 }
 
@@ -65,7 +72,8 @@ impl Known {
             }
             Event::ActivityDefined(event) => self.defined(batch, seq, entry, event),
             Event::ActivityRedefined(event) => self.redefined(batch, seq, entry, event),
-            Event::PacketGrabbed(_) | Event::RoundEnded(_) => todo!("red packets"),
+            Event::PacketGrabbed(event) => self.grabbed(batch, seq, entry, event),
+            Event::RoundEnded(event) => self.round_ended(batch, seq, entry, event),
             Event::SaleSwitched(event) => {
                 let activity = self.activity(batch, seq, shard)?;
                 let action = match event.to {
@@ -109,11 +117,13 @@ impl Known {
         }
         self.activities.insert(activity_id, ActivityRow::of(activity_id, &event.definition, 1, seq));
         batch.activities.insert(activity_id);
-        let units: Vec<_> = event.definition.skus.iter().map(|sku| i64::from(sku.stock.0)).collect();
         self.lists(batch, seq, activity_id, &event.definition)?;
-        for (index, units) in (0..).zip(units) {
-            let sku = self.sku(batch, seq, activity_id, SkuIndex(index))?;
-            (sku.stock, sku.available) = (units, units);
+        if event.definition.packets.is_none() {
+            for (index, sku) in (0..).zip(&event.definition.skus) {
+                let units = i64::from(sku.stock.0);
+                let sku = self.sku(batch, seq, activity_id, SkuIndex(index))?;
+                (sku.stock, sku.available) = (units, units);
+            }
         }
         self.acted(batch, seq, entry, &event.change, "define")?;
         let action = batch.actions.last_mut().expect("it was just pushed");
@@ -140,6 +150,11 @@ impl Known {
                 StockChange::Added { sku, slots } => (*sku, i64::from(slots.count()), "added"),
                 StockChange::Removed { sku, slots } => (*sku, -i64::from(slots.count()), "removed"),
             };
+            if event.definition.packets.is_some() {
+                // What a round hands out is in its row, with what the definition says of it.
+                told.push(json!({ "round": index.0, word: units.abs() }));
+                continue;
+            }
             let sku = self.sku(batch, seq, activity_id, index)?;
             sku.stock += units;
             sku.available += units;
@@ -152,7 +167,7 @@ impl Known {
         Ok(())
     }
 
-    /// Takes over what a definition says of its SKUs, but for the units.
+    /// Takes over what a definition says of its SKUs, but for the units; or of its rounds.
     fn lists(
         &mut self,
         batch: &mut Batch,
@@ -160,6 +175,9 @@ impl Known {
         activity_id: ActivityId,
         definition: &Definition,
     ) -> Result<(), Error> {
+        if let Some(packets) = definition.packets.as_deref() {
+            return self.lists_rounds(batch, seq, activity_id, definition, packets);
+        }
         let rows = self.skus.entry(activity_id).or_default();
         for sku in &definition.skus {
             let index = match rows.iter().position(|row| row.sku_id == sku.sku_id) {
@@ -248,8 +266,4 @@ impl Known {
         row.seq = row.seq.max(seq);
         Ok(row)
     }
-}
-
-fn as_json(definition: &Definition) -> String {
-    serde_json::to_string(definition).expect("a definition has only text, numbers and flags")
 }

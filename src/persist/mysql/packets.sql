@@ -1,0 +1,55 @@
+-- Red packets: a row for each round, and a credit for each grab. Like the other migrations it may run again, and it says
+-- nothing that MariaDB 10.11 or MySQL 8 alone knows.
+
+CREATE TABLE IF NOT EXISTS red_packet_rounds (
+    activity_id BIGINT UNSIGNED NOT NULL,
+    round SMALLINT UNSIGNED NOT NULL,
+    starts_at_ms BIGINT UNSIGNED NOT NULL,
+    ends_at_ms BIGINT UNSIGNED NOT NULL,
+    split VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+    min_cents BIGINT UNSIGNED NOT NULL,
+    max_cents BIGINT UNSIGNED NOT NULL,
+    listed TINYINT UNSIGNED NOT NULL,
+    total_cents BIGINT UNSIGNED NOT NULL,
+    packets INT UNSIGNED NOT NULL,
+    first_slot INT UNSIGNED NOT NULL,
+    granted INT UNSIGNED NOT NULL,
+    granted_cents BIGINT UNSIGNED NOT NULL,
+    refunded INT UNSIGNED NOT NULL,
+    refunded_cents BIGINT UNSIGNED NOT NULL,
+    is_over TINYINT UNSIGNED NOT NULL,
+    ended_at_ms BIGINT UNSIGNED NULL,
+    commitment CHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+    seed CHAR(64) CHARACTER SET ascii COLLATE ascii_bin NULL,
+    seq BIGINT UNSIGNED NOT NULL,
+    PRIMARY KEY (activity_id, round),
+    KEY by_seq (seq),
+    CHECK (split IN ('random', 'equal')),
+    CHECK (min_cents > 0 AND max_cents >= min_cents),
+    CHECK (listed IN (0, 1) AND is_over IN (0, 1)),
+    CHECK (listed = 1 OR (total_cents = 0 AND packets = 0)),
+    CHECK (granted + refunded <= packets),
+    CHECK (granted_cents + refunded_cents <= total_cents),
+    CHECK (is_over = 1 OR (refunded = 0 AND refunded_cents = 0)),
+    CHECK (is_over = 0 OR (granted + refunded = packets AND granted_cents + refunded_cents = total_cents)),
+    CHECK ((is_over = 1) = (ended_at_ms IS NOT NULL)),
+    CHECK (seed IS NULL OR is_over = 1)
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE TABLE IF NOT EXISTS red_packet_grabs (
+    grab_id BIGINT UNSIGNED NOT NULL,
+    activity_id BIGINT UNSIGNED NOT NULL,
+    round SMALLINT UNSIGNED NOT NULL,
+    packet INT UNSIGNED NOT NULL,
+    user_id VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+    amount_cents BIGINT UNSIGNED NOT NULL,
+    currency CHAR(3) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+    idempotency_digest BINARY(16) NULL,
+    granted_at_ms BIGINT UNSIGNED NOT NULL,
+    seq BIGINT UNSIGNED NOT NULL,
+    PRIMARY KEY (grab_id),
+    UNIQUE KEY one_grab (activity_id, round, packet),
+    KEY by_user (user_id, activity_id),
+    KEY by_seq (seq),
+    CHECK (amount_cents > 0)
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
