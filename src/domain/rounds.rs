@@ -1,7 +1,5 @@
 //! Changing what red packets hand out: rounds that have not started may become anything, those that have stay as they are.
 
-use std::sync::Arc;
-
 use super::definition::{Definition, Packets};
 use super::event::StockChange;
 use super::refusal::Refusal;
@@ -85,21 +83,6 @@ impl Sale {
                 }
                 None => self.rounds.push(Round::to_come(plan.clone())),
             }
-        }
-    }
-
-    /// Has the same plans in memory as the home, not copies of them: each would be split for itself.
-    pub(super) fn share_rounds(&mut self, home: &Self) {
-        let mut all = self.rounds.len() == home.rounds.len();
-        for (round, at_home) in self.rounds.iter_mut().zip(&home.rounds) {
-            if round.plan == at_home.plan {
-                round.plan = Arc::clone(&at_home.plan);
-            } else {
-                all = false;
-            }
-        }
-        if all && !self.rounds.is_empty() && self.definition == home.definition {
-            self.definition = Arc::clone(&home.definition);
         }
     }
 }
