@@ -19,7 +19,7 @@ fn good() -> Vec<Entry> {
     let mut definition = rain();
     definition.shards = 2;
     let (here, there) = (user_of(0, 2, 1), user_of(1, 2, 1));
-    let mut rain = Parts::open(&planned(definition.clone())); // entries 0, 1
+    let mut rain = Parts::open(&planned(definition)); // entries 0, 1
     rain.must(0, 100, give(1, 0, 4)); // 2: slots 7 to 10
     let mut later = rain_with(|packets| packets.rounds[1].total_cents = 200);
     later.shards = 2;
@@ -248,7 +248,7 @@ fn no_damage_to_one_event_makes_the_auditor_panic() {
             let _ = audit(&entries);
         }
     }
-    let mut other = good.clone();
+    let mut other = good;
     (0..2).for_each(|place| defined_by(&mut other[place]).activity_id = ActivityId(18));
     assert!(audit(&other).holds());
 }

@@ -8,12 +8,13 @@ use domain::packets::*;
 use domain::parts::{Parts, fold, give, shard, user_of};
 use domain::*;
 use doorbuster::domain::command::{Redefine, Source};
-use doorbuster::domain::definition::{Packets, Shop as Merchant};
-use doorbuster::domain::event::Switch;
+use doorbuster::domain::definition::{Packets, RoundDefinition, SKUS_MAX, Shop as Merchant};
+use doorbuster::domain::event::{ActivityRedefined, EVENT_BYTES_MAX, PacketGrabbed, RoundEnded, StockChange, Switch};
 use doorbuster::domain::image::{Decoder, encode as encode_image};
-use doorbuster::domain::split::Split;
-use doorbuster::domain::{Command, Definition, Event, Phase, Refusal, Sales};
-use doorbuster::ids::{Cents, Qty};
+use doorbuster::domain::slots::Slots;
+use doorbuster::domain::split::{PACKETS_MAX, Seed, Split};
+use doorbuster::domain::{Command, Definition, Entry, Event, Phase, Refusal, Sales};
+use doorbuster::ids::{Cents, Qty, ShardId, SkuIndex, UserId};
 
 /// What can be wrong with a grab, in the contract's order of precedence.
 const FAULTS: [&str; 5] = ["NotStarted", "Ended", "Paused", "LimitReached", "SoldOut"];
@@ -134,7 +135,7 @@ fn each_round_ends_once_by_its_own_end_and_the_rest_is_refunded() {
     let mut shop = Shop::open(planned(rain()), false);
     let granted: u64 = (1..=3).map(|user| grabbed(&shop.must(START, grab(user))).amount_cents.0).sum();
     let nothing = |shop: &Shop, at, round| shop.ask(at, end(round)).expect("never refused").events.is_empty();
-    assert_eq!(shop.sale.round_to_end(), Some((doorbuster::ids::SkuIndex(0), ms(2_000))));
+    assert_eq!(shop.sale.round_to_end(), Some((SkuIndex(0), ms(2_000))));
     assert!(nothing(&shop, 1_999, 0) && nothing(&shop, 2_000, 1) && nothing(&shop, 2_000, 7));
     assert!(nothing(&shop, 3_999, 1), "although round 0 is due, round 1 goes on");
     let over = ended(&shop.must(2_000, end(0)));
@@ -227,7 +228,7 @@ fn a_redefinition_changes_what_has_not_started_and_nothing_else() {
 
 #[test]
 fn what_a_person_changed_survives_a_reload_and_whose_it_is_never_changes() {
-    let merchant = Merchant { merchant: doorbuster::ids::UserId(5), funding_ref: "f".into() };
+    let merchant = Merchant { merchant: UserId(5), funding_ref: "f".into() };
     let shop_of = |shop: &Shop| shop.sale.definition().packets.as_ref().and_then(|packets| packets.shop.clone());
     let mut shop = Shop::open(planned(rain_with(|packets| packets.shop = Some(merchant.clone()))), true);
     shop.must(100, put_rain(rain_with(|packets| packets.rounds[1].total_cents = 200)));
@@ -368,4 +369,74 @@ fn a_part_that_has_not_heard_of_a_new_plan_hands_out_nothing_of_it() {
 fn rain_of(definition: Definition) -> Definition {
     let Definition { title, currency, shards, per_user_limit, packets, .. } = definition;
     Definition::of_packets(title, currency, shards, per_user_limit, *packets.expect("red packets"))
+}
+
+/// The format of their events, which never changes: by position, with names that are never given again.
+#[test]
+fn the_events_of_packets_have_the_bytes_that_they_always_had() {
+    let entry = |event| Entry { shard: SHARD, at_ms: ms(START), event };
+    let hex = |event| encode(&entry(event)).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let grab = PacketGrabbed {
+        grab: 1,
+        user: UserId(42),
+        round: SkuIndex(2),
+        slot: 300,
+        amount_cents: Cents(200),
+        key: Some(key(9)),
+    };
+    assert_eq!(
+        hex(Event::PacketGrabbed(grab)),
+        "9307cd03e881a16796012a02cd012cccc8c41009090909090909090909090909090909"
+    );
+    let over = RoundEnded { round: SkuIndex(1), slots: Slots::range(3, 2), refunded_cents: Cents(200) };
+    assert_eq!(hex(Event::RoundEnded(over)), "9307cd03e881a17a930191920302ccc8");
+    let one = planned(rain_with(|packets| packets.rounds.truncate(1)));
+    let defined = hex(Event::ActivityDefined(Box::new(defined(one, false))));
+    assert_eq!(
+        defined,
+        "9307cd03e881a16494119ba45261696ea3434e59cd03e8cd07d0010100a6726566756e64c39194a130a0000a95a67261\
+         6e646f6d01cd01f49195cd03e8cd07d0cd03e80a9395a672616e646f6d0acd03e801cd01f4dc00200101010101010101\
+         01010101010101010101010101010101010101010101010101c0c29301a173c0"
+    );
+}
+
+#[test]
+fn no_event_of_packets_is_longer_than_the_journal_allows() {
+    let max = u64::from(u32::MAX);
+    let long = |first: u64| {
+        let mut packets = packets();
+        packets.rounds = (0..SKUS_MAX as u64)
+            .map(|n| RoundDefinition {
+                starts_at_ms: ms(u64::MAX / 2 + first + 2 * n),
+                ends_at_ms: ms(u64::MAX / 2 + first + 2 * n + 1),
+                total_cents: u64::from(PACKETS_MAX) * max,
+                packets: PACKETS_MAX,
+                plan: None,
+            })
+            .collect();
+        (packets.min_cents, packets.max_cents) = (max, max);
+        let funding_ref = "f".repeat(64).into();
+        packets.shop = Some(Merchant { merchant: UserId(u64::MAX), funding_ref });
+        Definition::of_packets("t".repeat(200), "CNY".to_owned(), 256, Qty(u32::MAX), packets)
+    };
+    let chance: Vec<Seed> = (0..SKUS_MAX).map(|_| Seed([255; 32])).collect();
+    let late = u32::MAX - 20_000_000;
+    let changes = |n: u16| {
+        let (first, sku) = (late, SkuIndex(300 + n));
+        [
+            StockChange::Removed { sku, slots: Slots::range(first, 9_000_000) },
+            StockChange::Added { sku, slots: Slots::range(first, 9_000_000) },
+        ]
+    };
+    let event = ActivityRedefined {
+        version: u64::MAX,
+        definition: long(0).planned(None, &chance, |_| late),
+        catalog: Some(long(7)),
+        stock: (0..200).flat_map(changes).collect(),
+        change: request(u64::MAX, Some((255, 255))).change(),
+    };
+    let entry = Entry { shard: ShardId::MAX, at_ms: ms(u64::MAX), event: Event::ActivityRedefined(Box::new(event)) };
+    let bytes = encode(&entry).len();
+    println!("a redefinition of 200 rounds: {bytes} bytes");
+    assert!(bytes <= EVENT_BYTES_MAX);
 }

@@ -177,8 +177,8 @@ fn draw_what_each_place_gets() {
         let at = y(cents);
         svg += &format!("<path d=\"M50 {at}H660\" stroke=\"#ddd\"/><text x=\"20\" y=\"{}\">{cents}</text>\n", at + 4.0);
     }
-    for place in 0..PLACES as usize {
-        let (mean, deviation, x) = (sums[place] / n, deviation(place), x(place));
+    for (place, sum) in sums.iter().enumerate() {
+        let (mean, deviation, x) = (sum / n, deviation(place), x(place));
         svg += &format!(
             "<path d=\"M{x} {:.2}V{:.2}\" stroke=\"#69c\" stroke-width=\"6\"/><circle cx=\"{x}\" cy=\"{:.2}\" r=\"4\"/>\
              <text x=\"{x}\" y=\"352\" text-anchor=\"middle\">{place}</text>\

@@ -1,7 +1,5 @@
 //! Changing what red packets hand out: rounds that have not started may become anything, those that have stay as they are.
 
-use std::sync::Arc;
-
 use super::definition::{Definition, Packets};
 use super::event::StockChange;
 use super::refusal::Refusal;
@@ -87,21 +85,6 @@ impl Sale {
             }
         }
     }
-
-    /// Has the same plans in memory as the home, not copies of them: each would be split for itself.
-    pub(super) fn share_rounds(&mut self, home: &Self) {
-        let mut all = self.rounds.len() == home.rounds.len();
-        for (round, at_home) in self.rounds.iter_mut().zip(&home.rounds) {
-            if round.plan == at_home.plan {
-                round.plan = Arc::clone(&at_home.plan);
-            } else {
-                all = false;
-            }
-        }
-        if all && !self.rounds.is_empty() && self.definition == home.definition {
-            self.definition = Arc::clone(&home.definition);
-        }
-    }
 }
 
 /// Two sound definitions can merge into one that is not.
@@ -117,8 +100,8 @@ fn check_order(packets: &Packets) -> Result<(), Refusal> {
 
 /// Nor need its budgets be such as can be split.
 fn check_budgets(new: &Definition) -> Result<(), Refusal> {
-    let terms = (0..new.skus.len()).map_while(|round| new.terms(round));
-    match terms.map(|terms| terms.check()).collect() {
+    let mut terms = (0..new.skus.len()).map_while(|round| new.terms(round));
+    match terms.try_for_each(|terms| terms.check()) {
         Ok(()) => Ok(()),
         Err(Unsplittable::Packets) => Err(Refusal::TooLarge { what: "a round's packets: from 1 to 10,000,000" }),
         Err(Unsplittable::Bounds) => Err(Refusal::TooLarge { what: "min_cents: at least 1, and at most max_cents" }),

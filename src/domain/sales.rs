@@ -234,7 +234,7 @@ impl Sales {
             let ids = at.home.0..at.home.0 + u32::from(at.shards);
             let mut parts: Vec<Sale> = ids.filter_map(|id| self.shards.remove(&ShardId(id))).collect();
             if let Some((home, others)) = parts.split_first_mut() {
-                others.iter_mut().for_each(|part| part.share_rounds(home));
+                others.iter_mut().for_each(|part| part.share_plans(home));
             }
             parts
         })

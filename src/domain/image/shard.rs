@@ -261,6 +261,9 @@ impl Read {
             return Err(Fault::Senseless("a SKU has more units than there can be"));
         }
         let definition = Arc::new(head.definition);
+        if rounds.len() > skus.len() {
+            return Err(Fault::Senseless("a round has nothing that counts its packets"));
+        }
         let rounds = read_rounds(&definition, &rounds, &orders)?;
         let catalog = match head.catalog {
             None => head.catalog_is_definition.then(|| Arc::clone(&definition)),
