@@ -49,7 +49,7 @@ fn each_fault_of_an_activity_is_told_with_its_line() {
     const START: &str = "\"2025-01-01T00:00:00+08:00\"";
     for (from, to, expected) in [
         ("kind = \"flash_sale\"", "", "1 kind: is missing"),
-        ("\"flash_sale\"", "\"red_packet\"", "2 kind: red_packet is not available in this version"),
+        ("\"flash_sale\"", "\"lucky_draw\"", "2 kind: \"lucky_draw\" is not known here"),
         ("\"flash_sale\"", "\"flash-sale\"", "2 kind: \"flash-sale\" is not known here"),
         ("\"flash_sale\"", "7", "2 kind: must be text, is an integer"),
         ("\"Doorbuster phones\"", "\" \"", "3 title: is empty"),
