@@ -11,6 +11,7 @@ use super::definition::Definition;
 use super::part::Part;
 use super::payment::Why;
 use super::slots::Slots;
+use super::split::Seed;
 use crate::ids::{ActivityId, Cents, KeyDigest, ShardId, SkuId, SkuIndex, UnixMillis, UserId};
 
 /// The most bytes that one event takes in the journal. The bounds in [`super::definition`] add up to less: a
@@ -182,6 +183,8 @@ pub struct RoundEnded {
     pub slots: Slots,
     /// What they held.
     pub refunded_cents: Cents,
+    /// By what chance it was split: public from now on.
+    pub seed: Seed,
 }
 
 /// See [`Event::PaymentReceived`].

@@ -106,7 +106,8 @@ impl Sale {
         let free = &self.sku(index).free;
         let slots = free.highest(free.count()).unwrap_or_default();
         let refunded_cents = Cents(slots.iter().map(|slot| round.plan.cents(slot)).sum());
-        Decision::events(smallvec![Event::RoundEnded(RoundEnded { round: index, slots, refunded_cents })])
+        let ended = RoundEnded { round: index, slots, refunded_cents, seed: round.plan.seed };
+        Decision::events(smallvec![Event::RoundEnded(ended)])
     }
 
     pub(super) fn apply_round_ended(&mut self, event: &RoundEnded) {

@@ -33,7 +33,7 @@ CREATE TABLE IF NOT EXISTS red_packet_rounds (
     CHECK (is_over = 1 OR (refunded = 0 AND refunded_cents = 0)),
     CHECK (is_over = 0 OR (granted + refunded = packets AND granted_cents + refunded_cents = total_cents)),
     CHECK ((is_over = 1) = (ended_at_ms IS NOT NULL)),
-    CHECK (seed IS NULL OR is_over = 1)
+    CHECK ((is_over = 1) = (seed IS NOT NULL))
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
 CREATE TABLE IF NOT EXISTS red_packet_grabs (

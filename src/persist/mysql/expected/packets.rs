@@ -113,8 +113,7 @@ impl Expected {
                 Cell::number(u8::from(over.is_some())),
                 Cell::number_or_null(over.map(|over| over.at_ms.0)),
                 Cell::text(terms.commitment(round.plan.seed)),
-                // Not in MySQL yet: see docs/SCHEMA.md.
-                Cell::Null,
+                over.map_or(Cell::Null, |_| Cell::text(round.plan.seed.to_hex())),
                 Cell::number(round.seq.0),
             ]
         })

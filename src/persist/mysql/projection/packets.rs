@@ -51,7 +51,7 @@ impl Known {
     ) -> Result<(), Error> {
         let round = self.round(batch, seq, entry.shard, event.round)?;
         (round.refunded, round.refunded_cents) = (event.slots.count(), event.refunded_cents.0);
-        round.ended_at_ms = Some(entry.at_ms);
+        (round.ended_at_ms, round.seed) = (Some(entry.at_ms), Some(event.seed));
         Ok(())
     }
 
