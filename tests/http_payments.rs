@@ -364,7 +364,7 @@ fn a_late_payment_waits_for_units_of_another_shard() {
 }
 
 #[test]
-fn what_was_paid_stands_after_a_restart_and_what_lapsed_meanwhile_is_released() {
+fn what_was_paid_stands_after_a_restart_and_a_hold_from_before_it_runs_out() {
     let server = selling(2, json!({}));
     let (paid, lapsed) = (buy(&server, 1), buy(&server, 2));
     let answers: Vec<Value> = vec![
