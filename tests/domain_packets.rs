@@ -388,8 +388,9 @@ fn the_events_of_packets_have_the_bytes_that_they_always_had() {
         hex(Event::PacketGrabbed(grab)),
         "9307cd03e881a16796012a02cd012cccc8c41009090909090909090909090909090909"
     );
-    let over = RoundEnded { round: SkuIndex(1), slots: Slots::range(3, 2), refunded_cents: Cents(200) };
-    assert_eq!(hex(Event::RoundEnded(over)), "9307cd03e881a17a930191920302ccc8");
+    let (round, slots, seed) = (SkuIndex(1), Slots::range(3, 2), Seed([9; 32]));
+    let over = RoundEnded { round, slots, refunded_cents: Cents(200), seed };
+    assert_eq!(hex(Event::RoundEnded(over)), format!("9307cd03e881a17a940191920302ccc8dc0020{}", "09".repeat(32)));
     let one = planned(rain_with(|packets| packets.rounds.truncate(1)));
     let defined = hex(Event::ActivityDefined(Box::new(defined(one, false))));
     assert_eq!(

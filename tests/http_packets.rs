@@ -44,7 +44,7 @@ fn lists_detail_and_stats_have_the_contracts_fields() {
         assert!(commitment.len() == 64 && commitment.bytes().all(|byte| byte.is_ascii_hexdigit()), "{commitment}");
         let expected = json!({ "round": number, "starts_at_ms": starts_at_ms, "ends_at_ms": ends_at_ms,
             "total_cents": total_cents, "packets": packets, "remaining": remaining,
-            "commitment": commitment, "seed": null });
+            "split": "random", "min_cents": 1, "max_cents": 20_000, "commitment": commitment, "seed": null });
         assert_eq!(*round, expected);
     }
 
