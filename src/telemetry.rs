@@ -67,6 +67,10 @@ pub struct Metrics {
     pub orders_accepted: Counter,
     /// Replies that repeated an earlier acceptance by its key.
     pub orders_replayed: Counter,
+    /// Packets grabbed: each counted once, replays not.
+    pub grabs_granted: Counter,
+    /// Replies that repeated an earlier grab by its key.
+    pub grabs_replayed: Counter,
     /// Payments recorded, by the state in which they were.
     pub payments: Family<PaymentLabel, Counter>,
     /// Payments that are owed back, as of the last scrape.
@@ -112,6 +116,8 @@ impl Default for Metrics {
             http_requests: Family::default(),
             orders_accepted: Counter::default(),
             orders_replayed: Counter::default(),
+            grabs_granted: Counter::default(),
+            grabs_replayed: Counter::default(),
             payments: Family::default(),
             refunds_due: Gauge::default(),
             refusals: Family::default(),
@@ -136,6 +142,8 @@ impl Default for Metrics {
         r.register("http_requests", "Responses by listener and status", metrics.http_requests.clone());
         r.register("orders_accepted", "Orders accepted", metrics.orders_accepted.clone());
         r.register("orders_replayed", "Acceptances repeated by key", metrics.orders_replayed.clone());
+        r.register("grabs_granted", "Packets grabbed", metrics.grabs_granted.clone());
+        r.register("grabs_replayed", "Grabs repeated by key", metrics.grabs_replayed.clone());
         r.register("payments", "Payments recorded, by state", metrics.payments.clone());
         r.register("refunds_due", "Payments owed back", metrics.refunds_due.clone());
         r.register("refusals", "Refusals and other problems by code", metrics.refusals.clone());

@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use domain::packets::*;
 use domain::parts::{Parts, fold, give, shard, user_of};
 use domain::*;
-use doorbuster::domain::command::{Redefine, Source};
+use doorbuster::domain::command::{Redefine, RequestKey, Source};
 use doorbuster::domain::definition::{Packets, RoundDefinition, SKUS_MAX, Shop as Merchant};
 use doorbuster::domain::event::{ActivityRedefined, EVENT_BYTES_MAX, PacketGrabbed, RoundEnded, StockChange, Switch};
 use doorbuster::domain::image::{Decoder, encode as encode_image};
@@ -228,7 +228,7 @@ fn a_redefinition_changes_what_has_not_started_and_nothing_else() {
 
 #[test]
 fn what_a_person_changed_survives_a_reload_and_whose_it_is_never_changes() {
-    let merchant = Merchant { merchant: UserId(5), funding_ref: "f".into() };
+    let merchant = Merchant { merchant: UserId(5), funding_ref: Some("f".into()), key: None };
     let shop_of = |shop: &Shop| shop.sale.definition().packets.as_ref().and_then(|packets| packets.shop.clone());
     let mut shop = Shop::open(planned(rain_with(|packets| packets.shop = Some(merchant.clone()))), true);
     shop.must(100, put_rain(rain_with(|packets| packets.rounds[1].total_cents = 200)));
@@ -416,8 +416,9 @@ fn no_event_of_packets_is_longer_than_the_journal_allows() {
             })
             .collect();
         (packets.min_cents, packets.max_cents) = (max, max);
-        let funding_ref = "f".repeat(64).into();
-        packets.shop = Some(Merchant { merchant: UserId(u64::MAX), funding_ref });
+        let funding_ref = Some("f".repeat(64).into());
+        let key = Some(RequestKey { key: key(255), body: key(255) });
+        packets.shop = Some(Merchant { merchant: UserId(u64::MAX), funding_ref, key });
         Definition::of_packets("t".repeat(200), "CNY".to_owned(), 256, Qty(u32::MAX), packets)
     };
     let chance: Vec<Seed> = (0..SKUS_MAX).map(|_| Seed([255; 32])).collect();

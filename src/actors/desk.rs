@@ -5,15 +5,19 @@
 //! A change of a live sale is decided by its shard like any command; the desk only brings it there. A new activity's
 //! first event is written by the desk, and its actor starts when that event is durable.
 
+mod ledger;
+mod shop;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use smallvec::smallvec;
-use tokio::sync::{Mutex, oneshot};
+use tokio::sync::Mutex;
 
-use super::ack::Ack;
-use super::ask::{Answer, Asked, Changed, Operation, Reason, Refused};
+use self::ledger::Ledger;
+pub use self::shop::Made;
+use self::shop::Shops;
+use super::ask::{Answer, Changed, Operation, Reason, Refused, Unavailable};
 use super::catalog_source::{CatalogSource, Unread};
 use super::door::Door;
 use super::house::Nursery;
@@ -22,15 +26,11 @@ use crate::catalog;
 use crate::clock;
 use crate::domain::command::{AddStock, CloseRefund, Redefine, RefundOrder, Request, RequestKey, Source, SwitchSale};
 use crate::domain::event::{ActivityDefined, Author, Switch};
-use crate::domain::found::found;
 use crate::domain::split::Seed;
-use crate::domain::{Definition, Event, Phase, Refusal, Sales};
+use crate::domain::{Definition, Phase, Refusal, Sales};
 use crate::faults::Fault;
 use crate::ids::{ActivityId, OrderId, Seq, ShardId, SkuId};
-use crate::persist::Submission;
 
-/// Founding entries in one submission: a definition of some 60 KB and moves of some 40 bytes each stay below a record.
-const FOUNDING_ENTRIES_MAX: usize = 256;
 /// Activities that are asked to leave memory in one go.
 const RETIRED_AT_ONCE: usize = 64;
 
@@ -47,14 +47,6 @@ struct Inner {
     /// Held from the reading of the catalogue to the end of applying it: of two reloads, the later reading is applied
     /// later.
     reload: Mutex<()>,
-}
-
-/// What the desk knows beyond the doors.
-struct Ledger {
-    nursery: Option<Nursery>,
-    last_shard: ShardId,
-    /// Where each SKU is or was for sale; the doors say when.
-    activities_of_sku: HashMap<SkuId, BTreeSet<ActivityId>>,
 }
 
 /// Who asks for a change, and by what key.
@@ -129,8 +121,12 @@ impl Reloaded {
 
 impl Desk {
     pub(super) fn open(router: Router, catalog: CatalogSource, recovered: &Sales) -> Self {
-        let mut ledger =
-            Ledger { nursery: None, last_shard: recovered.last_shard(), activities_of_sku: HashMap::new() };
+        let mut ledger = Ledger {
+            nursery: None,
+            last_shard: recovered.last_shard(),
+            activities_of_sku: HashMap::new(),
+            shops: Shops::of(recovered),
+        };
         for sale in recovered.iter() {
             ledger.note_skus(sale.activity_id(), sale.definition());
         }
@@ -274,6 +270,10 @@ impl Desk {
             // A start must not read everything back that the catalogue still names.
             Some(door) if door.has_left() && put.from == Source::Catalog => self.entry_of_left(&door, &put),
             Some(_) => self.redefine(ledger, put, by).await,
+            None if ledger.shops.is_on_its_way(put.activity_id) => {
+                let (reason, at_ms) = (Reason::Unavailable(Unavailable::Overloaded), self.0.router.now_ms());
+                Answer::Refused(Refused { reason, at_ms, shard: ShardId(0) })
+            }
             None => self.define(ledger, put, by).await,
         }
     }
@@ -340,9 +340,8 @@ impl Desk {
         if let Some(refusal) = self.sku_in_use(ledger, put.activity_id, &put.definition) {
             return self.refuse(refusal);
         }
-        let left = ShardId::MAX.0 - ledger.last_shard.0;
-        if left < u32::from(put.definition.shards.max(1)) {
-            return self.refuse(Refusal::TooLarge { what: "a journal's 2^27 shards" });
+        if let Some(refusal) = ledger.lacks_shards(put.definition.shards) {
+            return self.refuse(refusal);
         }
         let at_ms = self.0.router.now_ms();
         let phase = Phase::at(at_ms, &put.definition, false, false);
@@ -353,9 +352,6 @@ impl Desk {
         if put.dry_run {
             return answer;
         }
-
-        let home = ShardId(ledger.last_shard.0 + 1);
-        ledger.last_shard = ShardId(ledger.last_shard.0 + u32::from(after.shards.max(1)));
         let first = ActivityDefined {
             activity_id: put.activity_id,
             definition: Definition::clone(&after),
@@ -363,28 +359,18 @@ impl Desk {
             change: self.request(by).change(),
             part: None,
         };
-        let entries = found(home, first, at_ms);
-        let mut sales = Sales::default();
-        for entry in &entries {
-            sales.take(Seq(0), entry).expect("what founds an activity follows on itself");
-        }
-        let nursery = ledger.nursery.as_mut().expect("the desk is opened with its nursery");
-        let first = nursery.journal().durable_seq();
-        let (reply, receiver) = oneshot::channel();
-        // A start carries on what a crash cuts.
-        // Each definition by itself, since together they may be more than a record holds; of moves many fit one.
-        for entries in entries.chunk_by(|_, next| matches!(next.event, Event::SlotsMoved(_))) {
-            for entries in entries.chunks(FOUNDING_ENTRIES_MAX) {
-                let submission = Submission { entries: entries.iter().cloned().collect(), ack: Ack::Nobody };
-                let _stopped = nursery.journal().submit(submission);
-            }
-        }
-        let _stopped = nursery.journal().submit(Submission { entries: smallvec![], ack: Ack::Answer(reply, answer) });
-        let answer = Asked::Later(receiver).answer().await;
-        sales.into_activities().for_each(|parts| nursery.start(parts, first));
-        self.0.router.settle(put.activity_id).await;
+        let founding = ledger.found(first, at_ms, answer);
+        let answer = founding.durable.answer().await;
+        self.open_doors(ledger, put.activity_id, founding.sales, founding.first).await;
         ledger.note_skus(put.activity_id, &after);
         answer
+    }
+
+    /// Starts the actors of an activity whose first events are durable.
+    async fn open_doors(&self, ledger: &mut Ledger, activity_id: ActivityId, sales: Sales, first: Seq) {
+        let nursery = ledger.nursery.as_mut().expect("the desk is opened with its nursery");
+        sales.into_activities().for_each(|parts| nursery.start(parts, first));
+        self.0.router.settle(activity_id).await;
     }
 
     /// The first SKU of `definition` that is for sale elsewhere at the same time, unless both say that it is shared.
@@ -439,23 +425,4 @@ async fn split_rounds(definition: Definition) -> Definition {
 /// request: an activity whose first event is written must get its actor.
 pub(super) async fn to_the_end<T: 'static>(change: impl Future<Output = T> + 'static) -> T {
     actix::spawn(change).await.expect("a change does not panic, and its runtime outlives the request")
-}
-
-impl Ledger {
-    fn forget_skus(&mut self, activity_id: ActivityId) {
-        self.activities_of_sku.retain(|_, activities| {
-            activities.remove(&activity_id);
-            !activities.is_empty()
-        });
-    }
-
-    fn note_skus(&mut self, activity_id: ActivityId, definition: &Definition) {
-        // What counts a round's packets is for sale nowhere.
-        if definition.packets.is_some() {
-            return;
-        }
-        for sku in &definition.skus {
-            self.activities_of_sku.entry(sku.sku_id.clone()).or_default().insert(activity_id);
-        }
-    }
 }

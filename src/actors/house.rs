@@ -13,7 +13,7 @@ use super::host::{Host, MoveIn, Shared, Siblings, Tenant};
 use super::payment_index::PaymentIndex;
 use super::readiness::Readiness;
 use super::roll_forward::roll_forward;
-use super::router::{Behind, Entrance, Router};
+use super::router::{Behind, Entrance, Router, Whose};
 use super::shard::Shard;
 use super::shipped::Shipped;
 use super::suspense::SuspenseAccount;
@@ -151,7 +151,7 @@ impl House {
 
     /// Waits until every recovered shard has started.
     pub async fn settle(&self) {
-        for listing in self.router.list(ActivityId(0), |_| true, usize::MAX) {
+        for listing in self.router.list(Whose::All, ActivityId(0), |_| true, usize::MAX) {
             self.router.settle(listing.activity_id).await;
         }
     }

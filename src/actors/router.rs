@@ -1,9 +1,9 @@
 //! Finds the shard that a request is for and asks it, or answers at the door when the door knows enough: the losers'
 //! `sold_out` and, outside the window, `not_started` and `ended` cost no message.
 
+mod lists;
 mod payments;
 
-use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -23,10 +23,12 @@ use super::shipped::{Lag, Shipped};
 use super::suspense::SuspenseAccount;
 use crate::clock::Clock;
 use crate::domain::command::{Grab, PlaceOrder};
-use crate::domain::{Definition, Part, Phase, Refusal};
-use crate::ids::{ActivityId, OrderId, Seq, ShardId, SkuId, UnixMillis, UserId};
+use crate::domain::{Part, Phase, Refusal};
+use crate::ids::{ActivityId, OrderId, Seq, ShardId, UnixMillis, UserId};
 use crate::persist::Handle;
 
+use self::lists::Doors;
+pub use lists::{Listing, Whose};
 pub use payments::{Notice, Refunds};
 
 /// The way to every shard. Cheap to clone; all clones are the same.
@@ -36,8 +38,8 @@ pub struct Router(Arc<Inner>);
 struct Inner {
     entrances: DashMap<ActivityId, Arc<Entrance>>,
     shards: DashMap<ShardId, Arc<Entrance>>,
-    /// In the order of their ids, for lists; the maps above are for the hot path.
-    doors: RwLock<BTreeMap<ActivityId, Arc<Door>>>,
+    /// For lists; the maps above are for the hot path.
+    doors: RwLock<Doors>,
     archive: Archive,
     clock: Clock,
     readiness: Readiness,
@@ -75,21 +77,6 @@ impl Entrance {
     }
 }
 
-/// What a list says of an activity.
-#[derive(Clone, Debug)]
-pub struct Listing {
-    /// Which.
-    pub activity_id: ActivityId,
-    /// What it is.
-    pub definition: Arc<Definition>,
-    /// The definition's version.
-    pub version: u64,
-    /// What it is doing.
-    pub phase: Phase,
-    /// Whether an operator paused it.
-    pub paused: bool,
-}
-
 impl Router {
     pub(super) fn new(
         archive: Archive,
@@ -105,9 +92,8 @@ impl Router {
 
     pub(super) fn add(&self, entrance: Entrance) {
         let entrance = Arc::new(entrance);
-        let door = &entrance.door;
         let mut doors = self.0.doors.write().unwrap_or_else(PoisonError::into_inner);
-        doors.insert(entrance.activity_id, Arc::clone(door));
+        doors.add(&entrance.door);
         for part in 0..entrance.parts {
             self.0.shards.insert(entrance.home.shard(part), Arc::clone(&entrance));
         }
@@ -288,14 +274,6 @@ impl Router {
         }
     }
 
-    /// Activities that ended so long ago and hold nothing, at most `limit`.
-    pub(super) fn settled(&self, retain_ms: u64, limit: usize) -> Vec<ActivityId> {
-        let now_ms = self.now_ms();
-        let doors = self.0.doors.read().unwrap_or_else(PoisonError::into_inner);
-        let settled = doors.values().filter(|door| door.seems_settled(now_ms, retain_ms));
-        settled.map(|door| door.activity_id).take(limit).collect()
-    }
-
     /// Asks every part whether it is settled, then the home to leave; and if it does, puts the archive behind the door.
     /// `durable` says how far the journal is on disk. `true` where the activity has left.
     pub(super) async fn retire(&self, activity_id: ActivityId, retain_ms: u64, durable: impl Fn() -> Seq) -> bool {
@@ -365,41 +343,6 @@ impl Router {
         }
     }
 
-    /// Activities in the order of their ids, from the first one after `after`.
-    #[must_use]
-    pub fn list(&self, after: ActivityId, wanted: impl Fn(&Listing) -> bool, limit: usize) -> Vec<Listing> {
-        let now_ms = self.now_ms();
-        let doors = self.0.doors.read().unwrap_or_else(PoisonError::into_inner);
-        let later = doors.range(ActivityId(after.0.saturating_add(1))..);
-        later.map(|(_, door)| listing(door, now_ms)).filter(|listing| wanted(listing)).take(limit).collect()
-    }
-
-    /// How many activities there are.
-    #[must_use]
-    pub fn count(&self) -> usize {
-        self.0.entrances.len()
-    }
-
-    /// How many of them have left memory.
-    #[must_use]
-    pub fn count_left(&self) -> usize {
-        let doors = self.0.doors.read().unwrap_or_else(PoisonError::into_inner);
-        doors.values().filter(|door| door.has_left()).count()
-    }
-
-    /// Shows every listed SKU with the live count of its free units.
-    pub fn each_free_count(&self, mut each: impl FnMut(ActivityId, &SkuId, u32)) {
-        let doors = self.0.doors.read().unwrap_or_else(PoisonError::into_inner);
-        for (activity_id, door) in doors.iter() {
-            // Very many shops' packets would be very many series.
-            let card = door.card();
-            if card.definition.packets.as_deref().is_some_and(|packets| packets.shop.is_some()) {
-                continue;
-            }
-            card.skus.iter().for_each(|(sku_id, units)| each(*activity_id, sku_id, units.all()));
-        }
-    }
-
     fn not_yet(&self) -> Option<Asked> {
         (self.0.readiness.stage() == Stage::Recovering)
             .then(|| self.refuse(Reason::Unavailable(Unavailable::Recovering)))
@@ -428,17 +371,6 @@ impl Router {
 
     fn refuse(&self, reason: Reason) -> Asked {
         Asked::Now(Answer::Refused(Refused { reason, at_ms: self.now_ms(), shard: ShardId(0) }))
-    }
-}
-
-fn listing(door: &Door, now_ms: UnixMillis) -> Listing {
-    let card = door.card();
-    Listing {
-        activity_id: door.activity_id,
-        definition: Arc::clone(&card.definition),
-        version: card.version,
-        phase: card.phase(now_ms),
-        paused: card.paused,
     }
 }
 

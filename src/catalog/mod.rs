@@ -15,6 +15,7 @@ mod dir;
 mod instant;
 mod packets;
 mod read;
+mod shop_packet;
 mod table;
 mod write;
 
@@ -28,6 +29,7 @@ pub use conflict::{Conflict, conflict, conflicts};
 pub use dir::{ENTRIES_MAX, FILE_BYTES_MAX, file_of, place_of_sku, read_all, read_one};
 pub use instant::{INSTANT_MAX, rfc3339};
 pub use packets::RoundWritten;
+pub use shop_packet::{EXPIRES_IN_S_MAX, SHOP_PACKETS_MAX, ShopPacket};
 pub use table::{Row, TABLE_BYTES_MAX, place_of_row, read_row, read_rows};
 pub use write::{FlashSaleWritten, RedPacketWritten, SkuWritten, Written, to_json};
 

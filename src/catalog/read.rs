@@ -61,7 +61,7 @@ fn limit(fields: &mut Fields<'_>) -> Qty {
     Qty(fields.integer("per_user_limit", 1..=PER_USER_LIMIT_MAX).unwrap_or(PER_USER_LIMIT_DEFAULT))
 }
 
-fn title(fields: &mut Fields<'_>) -> Option<String> {
+pub(super) fn title(fields: &mut Fields<'_>) -> Option<String> {
     fields.required("title", "add what shoppers shall see");
     let text = fields.text("title")?;
     if text.trim().is_empty() {
@@ -74,7 +74,7 @@ fn title(fields: &mut Fields<'_>) -> Option<String> {
     Some(text.to_owned())
 }
 
-fn currency(fields: &mut Fields<'_>) -> String {
+pub(super) fn currency(fields: &mut Fields<'_>) -> String {
     let text = fields.text("currency").unwrap_or(CURRENCY_DEFAULT);
     if text.len() != 3 || !text.bytes().all(|byte| byte.is_ascii_uppercase()) {
         fields.fault("currency", "must be three capital letters", "write its ISO 4217 code, such as \"CNY\"");

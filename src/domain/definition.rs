@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::command::RequestKey;
 use super::round::Plan;
 use super::split::{Seed, Split, Terms};
 use crate::ids::{Cents, Qty, SkuId, UnixMillis, UserId};
@@ -99,10 +100,12 @@ impl Eq for RoundDefinition {}
 /// The shop that made a packet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shop {
-    /// Its user id.
+    /// Its user id, or the operator's who acted for it.
     pub merchant: UserId,
     /// The shop's own reference for the money.
-    pub funding_ref: Box<str>,
+    pub funding_ref: Option<Box<str>>,
+    /// The request that made it, where it had a key: asked again by the same user, it makes no other.
+    pub key: Option<RequestKey>,
 }
 
 /// One SKU of a [`Definition`].
@@ -162,6 +165,12 @@ impl Definition {
     #[must_use]
     pub fn sku_of_round(round: usize) -> SkuId {
         round.to_string().parse().expect("digits are a SKU id")
+    }
+
+    /// The shop that made it, where one did.
+    #[must_use]
+    pub fn shop(&self) -> Option<&Shop> {
+        self.packets.as_deref()?.shop.as_ref()
     }
 
     /// The kind's name in the contract.

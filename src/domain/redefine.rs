@@ -82,7 +82,7 @@ impl Sale {
 
     /// Whose red packets are does not change: what people write does not say it.
     fn with_shop(&self, mut definition: Definition) -> Definition {
-        let shop = self.definition.packets.as_deref().and_then(|packets| packets.shop.clone());
+        let shop = self.definition.shop().cloned();
         if let Some(packets) = definition.packets.as_deref_mut() {
             packets.shop = shop;
         }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::problem::Problem;
 use super::query::{id, page_limit, params};
 use super::state::State;
-use crate::actors::router::Listing;
+use crate::actors::router::{Listing, Whose};
 use crate::domain::Phase;
 use crate::ids::ActivityId;
 
@@ -46,11 +46,11 @@ impl ListState {
     }
 }
 
-/// A page of activities: those that the request wants, and where the next page starts.
+/// A page of activities of `whose`: those that the request wants, and where the next page starts.
 ///
 /// # Errors
 /// `malformed_request`; `recovering`.
-pub fn page(request: &HttpRequest, state: &State) -> Result<(Vec<Listing>, Option<String>), Problem> {
+pub fn page(request: &HttpRequest, state: &State, whose: Whose) -> Result<(Vec<Listing>, Option<String>), Problem> {
     let wanted: Wanted = params(request)?;
     let limit = page_limit(wanted.limit)?;
     let after = match &wanted.cursor {
@@ -60,13 +60,11 @@ pub fn page(request: &HttpRequest, state: &State) -> Result<(Vec<Listing>, Optio
     let router = state.router()?;
     let fits = |listing: &Listing| {
         let packets = listing.definition.packets.as_deref();
-        // A shop's packets are for those whom the shop tells.
-        packets.is_none_or(|packets| packets.shop.is_none())
-            && wanted.kind.is_none_or(|kind| (kind == Kind::RedPacket) == packets.is_some())
+        wanted.kind.is_none_or(|kind| (kind == Kind::RedPacket) == packets.is_some())
             && wanted.state.is_none_or(|state| state.phase() == listing.phase)
     };
     // One more than the page holds tells whether another page follows.
-    let mut found = router.list(after, fits, limit + 1);
+    let mut found = router.list(whose, after, fits, limit + 1);
     let more = found.len() > limit;
     found.truncate(limit);
     let next = found.last().filter(|_| more).map(|listing| listing.activity_id.to_string());

@@ -26,7 +26,7 @@ use super::{health, operator, problem, shopper};
     tags(
         (name = "shopper", description = "Buying. On the shopper listener."),
         (name = "operator", description = "Running the sales. On the operator listener; `operator` may do everything, \
-            `auditor` every GET."),
+            `auditor` every GET, `merchant` makes red packets, and sees, pauses and closes its own."),
         (name = "payments", description = "For the payment provider. On the shopper listener; signed, without a token."),
         (name = "health", description = "For load balancers and scrapers; without a token."),
     ),
@@ -46,6 +46,7 @@ use super::{health, operator, problem, shopper};
         operator::activities::put_activity,
         operator::reload::reload,
         operator::reload::reload_all,
+        operator::red_packets::make,
         operator::switch::pause,
         operator::switch::resume,
         operator::switch::close,

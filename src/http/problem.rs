@@ -172,6 +172,14 @@ impl Problem {
         problem.with("errors", faults.iter().map(error).collect())
     }
 
+    /// A body that is no JSON, by the one fault of its syntax.
+    pub fn no_json(faults: &[Fault]) -> Self {
+        match faults.first() {
+            Some(fault) => Self::malformed(format!("the body is no JSON: {}", fault.what)),
+            None => Self::malformed("the body is no JSON"),
+        }
+    }
+
     /// The server cannot take it now.
     pub fn unavailable(why: Unavailable) -> Self {
         let (code, detail, after_s) = match why {

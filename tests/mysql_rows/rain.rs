@@ -50,7 +50,7 @@ impl History {
         let mut wide = wide;
         wide.packets.as_deref_mut().expect("it has packets").rounds[1].total_cents = 80 * 4_000_000_000 + 79;
         history.rain(ActivityId(1 << 52), ShardId(41), wide);
-        let shop = Some(Shop { merchant: UserId(500), funding_ref: "F-1 \"\\".into() });
+        let shop = Some(Shop { merchant: UserId(500), funding_ref: Some("F-1 \"\\".into()), key: None });
         let shop = Packets { shop, ..packets(Split::Random, [10, 10_000], vec![round(1_000, 1_300, 2_000, 20)]) };
         history.rain(ActivityId(33), ShardId(44), red_packets("Shop's", "CNY", 1, 1, shop));
         history.define(ActivityId(17), ShardId(50), &definition(), true);

@@ -4,6 +4,7 @@ use actix_web::HttpRequest;
 use actix_web::http::{StatusCode, header};
 use actix_web::web::{Data, Payload};
 
+use super::access;
 use super::change::{by, is_dry_run, log, report, tagged};
 use crate::actors::Answer;
 use crate::actors::desk::{IfMatch, Put};
@@ -28,8 +29,8 @@ use crate::ids::ActivityId;
     responses((status = 200, body = StandingPage, description = "a page of definitions"),
         (status = 400, description = "`malformed_request`")))]
 pub async fn activities(request: HttpRequest, state: Data<State>) -> Reply {
-    state.reader(&request)?;
-    let (found, next_cursor) = listing::page(&request, &state)?;
+    let caller = access::reader(&request, &state)?;
+    let (found, next_cursor) = listing::page(&request, &state, caller.with)?;
     let activities = found.iter().map(Standing::from).collect();
     Ok(reply(StatusCode::OK, &StandingPage { activities, next_cursor }))
 }
@@ -42,8 +43,9 @@ pub async fn activities(request: HttpRequest, state: Data<State>) -> Reply {
         (status = 400, description = "`malformed_request`"),
         (status = 404, description = "`activity_not_found`")))]
 pub async fn activity(request: HttpRequest, state: Data<State>) -> Reply {
-    state.reader(&request)?;
+    let caller = access::reader(&request, &state)?;
     let activity_id: ActivityId = path_id(&request, "activity_id")?;
+    caller.may(&state, activity_id)?;
     match state.router()?.sale(activity_id).await {
         Answer::Sale(sale) => Ok(tagged(reply(StatusCode::OK, &Standing::of(activity_id, &sale)), sale.version)),
         other => Err(refusal(other)),
@@ -77,10 +79,7 @@ pub async fn put_activity(request: HttpRequest, payload: Payload, state: Data<St
     // A bad key is malformed, which comes before what is invalid in the body.
     idempotency_key(&request, "put")?;
     let body = json_bytes(&request, payload, state.operator_body()).await?;
-    let tree = catalog::parse_json(&body).map_err(|faults| match faults.first() {
-        Some(fault) => Problem::malformed(format!("the body is no JSON: {}", fault.what)),
-        None => Problem::malformed("the body is no JSON"),
-    })?;
+    let tree = catalog::parse_json(&body).map_err(|faults| Problem::no_json(&faults))?;
     let definition = catalog::read(&tree).map_err(|faults| Problem::invalid_definition(&faults))?;
     let canonical = catalog::to_json(&definition).to_string();
     let by = by(&request, user, "put", digest(&[canonical.as_bytes()]))?;

@@ -1,8 +1,10 @@
 //! The operator listener's routes. Every change is an event in the journal, with who and when.
 
+mod access;
 pub mod activities;
 pub mod change;
 pub mod orders;
+pub mod red_packets;
 pub mod refunds;
 pub mod reload;
 pub mod stock;
@@ -20,6 +22,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(refuse_others(read(activity, activities::activity), "GET, HEAD, PUT"))
         .service(post("/admin/v1/activities/{activity_id}/reload", reload::reload))
         .service(post("/admin/v1/reload", reload::reload_all))
+        .service(post("/admin/v1/red-packets", red_packets::make))
         .service(post("/admin/v1/activities/{activity_id}/pause", switch::pause))
         .service(post("/admin/v1/activities/{activity_id}/resume", switch::resume))
         .service(post("/admin/v1/activities/{activity_id}/close", switch::close))

@@ -5,6 +5,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::{Data, Payload};
 use serde::Deserialize;
 
+use super::access;
 use super::change::{by, log, report};
 use crate::actors::Answer;
 use crate::http::key::digest;
@@ -59,8 +60,9 @@ pub async fn add_stock(request: HttpRequest, payload: Payload, state: Data<State
     responses((status = 200, body = Stats, description = "the numbers"),
         (status = 400, description = "`malformed_request`"), (status = 404, description = "`activity_not_found`")))]
 pub async fn stats(request: HttpRequest, state: Data<State>) -> Reply {
-    state.reader(&request)?;
+    let caller = access::reader(&request, &state)?;
     let activity_id: ActivityId = path_id(&request, "activity_id")?;
+    caller.may(&state, activity_id)?;
     match state.router()?.sale(activity_id).await {
         Answer::Sale(sale) => Ok(reply(StatusCode::OK, &Stats::new(activity_id, &sale))),
         other => Err(refusal(other)),

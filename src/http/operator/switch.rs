@@ -3,6 +3,7 @@
 use actix_web::HttpRequest;
 use actix_web::web::Data;
 
+use super::access;
 use super::change::{by, log, report};
 use crate::domain::event::Switch;
 use crate::http::body::check_length;
@@ -52,8 +53,9 @@ pub async fn close(request: HttpRequest, state: Data<State>) -> Reply {
 }
 
 async fn switch(request: HttpRequest, state: Data<State>, to: Switch, what: &str) -> Reply {
-    let user = state.operator(&request)?;
-    let activity_id: ActivityId = path_id(&request, "activity_id")?;
+    let caller = access::owner(&request, &state)?;
+    let (user, activity_id) = (caller.user, path_id::<ActivityId>(&request, "activity_id")?);
+    caller.may(&state, activity_id)?;
     no_query(&request)?;
     check_length(&request, state.operator_body())?;
     let by = by(&request, user, what, digest(&[]))?;

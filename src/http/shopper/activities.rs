@@ -5,6 +5,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::Data;
 
 use crate::actors::Answer;
+use crate::actors::router::Whose;
 use crate::http::listing;
 use crate::http::query::path_id;
 use crate::http::route::{Reply, refusal};
@@ -24,7 +25,7 @@ use crate::ids::ActivityId;
         (status = 400, description = "`malformed_request`")))]
 pub async fn activities(request: HttpRequest, state: Data<State>) -> Reply {
     state.shopper(&request)?;
-    let (found, next_cursor) = listing::page(&request, &state)?;
+    let (found, next_cursor) = listing::page(&request, &state, Whose::Everybodys)?;
     let server_time_ms = state.router()?.now_ms().0;
     let activities = found.iter().map(ActivityLine::from).collect();
     Ok(reply(StatusCode::OK, &Activities { server_time_ms, activities, next_cursor }))

@@ -39,8 +39,14 @@ pub async fn grab(request: HttpRequest, state: Data<State>) -> Reply {
     let key = idempotency_key(&request, "grabs")?;
     check_length(&request, state.shopper_body())?;
     match state.router()?.grab(activity_id, command::Grab { user, key }).answer().await {
-        Answer::Grab { grab, replayed: false } => Ok(reply(StatusCode::CREATED, &Grab::from(grab))),
-        Answer::Grab { grab, replayed: true } => Ok(replayed(reply(StatusCode::OK, &Grab::from(grab)))),
+        Answer::Grab { grab, replayed: false } => {
+            state.metrics.grabs_granted.inc();
+            Ok(reply(StatusCode::CREATED, &Grab::from(grab)))
+        }
+        Answer::Grab { grab, replayed: true } => {
+            state.metrics.grabs_replayed.inc();
+            Ok(replayed(reply(StatusCode::OK, &Grab::from(grab))))
+        }
         other => Err(refusal(other)),
     }
 }

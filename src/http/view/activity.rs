@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::text;
+use super::{ShopLine, text};
 use crate::actors::ask::SaleView;
 use crate::actors::router::Listing;
 use crate::catalog::Written;
@@ -205,6 +205,9 @@ pub struct Standing {
     paused: bool,
     #[serde(flatten)]
     definition: Written,
+    /// Of a shop's own packets.
+    #[serde(flatten)]
+    of: ShopLine,
 }
 
 impl Standing {
@@ -216,6 +219,7 @@ impl Standing {
             state: sale.phase.as_str(),
             paused: sale.paused,
             definition: Written::from(&*sale.definition),
+            of: ShopLine::of(sale.definition.shop()),
         }
     }
 }
@@ -228,6 +232,7 @@ impl From<&Listing> for Standing {
             state: listing.phase.as_str(),
             paused: listing.paused,
             definition: Written::from(&*listing.definition),
+            of: ShopLine::of(listing.definition.shop()),
         }
     }
 }

@@ -5,6 +5,7 @@ mod change;
 mod grab;
 mod order;
 mod payment;
+mod shop_packet;
 mod stats;
 
 use std::fmt::Display;
@@ -18,6 +19,7 @@ pub use change::{ChangeReport, EntryFault, ReloadReport};
 pub use grab::{Grab, Grabs};
 pub use order::{Order, Orders, Outcome};
 pub use payment::{OrderPayment, PaymentAnswer, Refund, Refunds};
+pub use shop_packet::{ShopLine, ShopPacket};
 pub use stats::Stats;
 
 /// An id as a string.
