@@ -1,18 +1,22 @@
-//! What a small activity costs while it waits for its shoppers. One test in a process of its own: the allocator counts
+//! What a small activity costs while it waits for its shoppers, and a shop's packets before they are grabbed. One test in a process of its own: the allocator counts
 //! for all.
 
 use std::sync::Arc;
 
 use doorbuster::actors::{CatalogSource, House, Readiness, Settings};
+use doorbuster::catalog;
 use doorbuster::clock::Clock;
-use doorbuster::domain::definition::{Definition, OnLatePayment, SkuDefinition};
+use doorbuster::domain::command::RequestKey;
+use doorbuster::domain::definition::{Definition, OnLatePayment, Shop, SkuDefinition};
 use doorbuster::domain::event::{ActivityDefined, ActivityRetired, Author, Change};
 use doorbuster::domain::found::found;
+use doorbuster::domain::split::Seed;
 use doorbuster::domain::{Entry, Event, Sales};
-use doorbuster::ids::{ActivityId, Cents, Qty, Seq, ShardId, UnixMillis};
+use doorbuster::ids::{ActivityId, Cents, KeyDigest, Qty, Seq, ShardId, UnixMillis, UserId};
 use doorbuster::persist::memory::MemoryDisk;
 use doorbuster::persist::{Journal, Options, Writer};
 use peak_alloc::PeakAlloc;
+use serde_json::json;
 
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
@@ -41,8 +45,21 @@ fn definition(number: u32) -> Definition {
     }
 }
 
+/// A shop's packets as a request with a key makes them.
+fn shop_packets(number: u32) -> Definition {
+    let request = json!({ "title": format!("Thank you, number {number}"), "total_cents": 8_800, "packets": 20,
+        "split": "random", "min_cents": 1, "max_cents": 2_000, "expires_in_s": 86_400,
+        "funding_ref": format!("wallet-7/{number}") });
+    let tree = catalog::parse_json(request.to_string().as_bytes()).expect("JSON");
+    let packet = catalog::ShopPacket::read(&tree).expect("sound");
+    let digest = |byte: u8| KeyDigest([byte; 16]);
+    let key = Some(RequestKey { key: digest(1), body: digest(2) });
+    let shop = Shop { merchant: UserId(number.into()), funding_ref: packet.funding_ref.clone(), key };
+    packet.definition(shop, UnixMillis(1 << 50)).planned(None, &[Seed([7; 32])], |_| 0)
+}
+
 /// The bytes that each of the activities takes, once a house has them all.
-async fn bytes_each(have_left: bool) -> usize {
+async fn bytes_each(definition: impl Fn(u32) -> Definition, have_left: bool) -> usize {
     let journal = MemoryDisk::new().open().expect("a fresh disk");
     let history = Arc::new(journal.reader());
     let options = Options {
@@ -60,7 +77,7 @@ async fn bytes_each(have_left: bool) -> usize {
         let first = ActivityDefined {
             activity_id: ActivityId(number.into()),
             definition: definition(number),
-            from_catalog: true,
+            from_catalog: false,
             change,
             part: None,
         };
@@ -91,9 +108,12 @@ async fn bytes_each(have_left: bool) -> usize {
 }
 
 #[test]
-fn a_small_activity_costs_at_most_4_kib_and_less_once_it_has_left() {
+fn a_small_activity_and_a_shops_20_packets_cost_at_most_4_kib_each() {
     actix::System::new().block_on(async {
-        let (waiting, left) = (bytes_each(false).await, bytes_each(true).await);
+        let packets = bytes_each(shop_packets, false).await;
+        println!("{ACTIVITIES} times a shop's 20 packets: {packets} bytes each");
+        assert!(packets <= BYTES_MAX, "{packets} bytes each");
+        let (waiting, left) = (bytes_each(definition, false).await, bytes_each(definition, true).await);
         println!("{ACTIVITIES} small activities: {waiting} bytes each, {left} once they have left");
         assert!(waiting <= BYTES_MAX, "{waiting} bytes each");
         assert!(left < waiting, "{left} bytes each");
