@@ -95,6 +95,9 @@ enum Command {
         /// The commitment as it was noted before the round; without, the one that stands there
         #[arg(long)]
         commitment: Option<String>,
+        /// What `GET /v1/red-packets/ID/grabs` answered: each of these grabs must be what its packet held
+        #[arg(long)]
+        grabs: Option<PathBuf>,
     },
     /// Print a stopped server's journal as JSON lines
     Journal {
@@ -125,8 +128,9 @@ fn main() -> ExitCode {
         }
         Command::Audit { config, acks, without_mysql } => Ok(audit::run(&config, acks.as_deref(), without_mysql)),
         Command::Reship { config, yes, rows_of } => Ok(reship::run(&config, yes, rows_of.as_deref())),
-        Command::VerifySplit { activity, round, commitment } => {
-            let ask = verify_split::Ask { activity: &activity, round, commitment: commitment.as_deref() };
+        Command::VerifySplit { activity, round, commitment, grabs } => {
+            let commitment = commitment.as_deref();
+            let ask = verify_split::Ask { activity: &activity, round, commitment, grabs: grabs.as_deref() };
             verify_split::run(ask, &mut io::stdout().lock(), &mut io::stderr().lock())
         }
         Command::Journal { config, from, to, activity } => {

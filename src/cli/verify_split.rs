@@ -1,7 +1,7 @@
 //! `doorbuster verify-split`: works out again, from what is public alone, what each packet of a round held: the activity
 //! as `GET /v1/activities/ID` told it after the round, and the commitment that somebody noted before it.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::Path;
 
 use serde::Deserialize;
@@ -27,6 +27,20 @@ struct Round {
     seed: Option<String>,
 }
 
+/// A user's grabs, as the user is told of them.
+#[derive(Deserialize)]
+struct Grabs {
+    grabs: Vec<Grab>,
+}
+
+#[derive(Deserialize)]
+struct Grab {
+    grab_id: String,
+    round: u32,
+    packet: usize,
+    amount_cents: u64,
+}
+
 /// What is to be verified.
 #[derive(Clone, Copy, Debug)]
 pub struct Ask<'a> {
@@ -34,52 +48,81 @@ pub struct Ask<'a> {
     pub activity: &'a Path,
     /// Only this round.
     pub round: Option<u32>,
-    /// The commitment that was noted before the round started.
+    /// The commitment that was noted before the round started; of one round only.
     pub commitment: Option<&'a str>,
+    /// The file with a user's grabs, as the server told them.
+    pub grabs: Option<&'a Path>,
 }
 
 /// Prints each packet's amount as a JSON line, and to `told` how each round went. Gives the exit code: 0 where every round
-/// that is over is as it was committed to, 1 where one is not, 2 where nothing could be verified.
+/// that is over is as it was committed to, and every grab is what its packet held; 1 where one is not; 2 where nothing could
+/// be verified.
 ///
 /// # Errors
 /// Where nothing can be read or written.
 pub fn run(ask: Ask<'_>, out: &mut impl Write, told: &mut impl Write) -> io::Result<u8> {
-    let mut text = String::new();
-    if ask.activity == Path::new("-") {
-        io::stdin().read_to_string(&mut text)?;
-    } else {
-        text = std::fs::read_to_string(ask.activity)?;
-    }
-    let activity: Told = match serde_json::from_str(&text) {
+    let read = |path: &Path| match path == Path::new("-") {
+        true => io::read_to_string(io::stdin()),
+        false => std::fs::read_to_string(path)
+            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
+    };
+    let activity: Told = match serde_json::from_str(&read(ask.activity)?) {
         Ok(activity) => activity,
         Err(error) => {
             writeln!(told, "doorbuster: verify-split: this is no activity of red packets: {error}")?;
             return Ok(exit::CANNOT);
         }
     };
+    let mut grabs = match ask.grabs.map(read).transpose()?.map(|text| serde_json::from_str(&text)).transpose() {
+        Ok(grabs) => grabs.map_or_else(Vec::new, |Grabs { grabs }| grabs),
+        Err(error) => {
+            writeln!(told, "doorbuster: verify-split: these are no grabs: {error}")?;
+            return Ok(exit::CANNOT);
+        }
+    };
     let (mut verified, mut differ) = (0, 0);
     let wanted = |round: &&Round| ask.round.is_none_or(|number| number == round.round);
-    for round in activity.rounds.iter().filter(wanted) {
+    let rounds: Vec<&Round> = activity.rounds.iter().filter(wanted).collect();
+    if ask.commitment.is_some() && rounds.len() > 1 {
+        writeln!(told, "doorbuster: verify-split: a commitment is of one round; say which with --round")?;
+        return Ok(exit::CANNOT);
+    }
+    for round in rounds {
         let number = round.round;
         let Some(seed) = round.seed.as_deref() else {
             writeln!(told, "round {number}: is not over, its seed is not public yet")?;
             continue;
         };
-        let committed = ask.commitment.unwrap_or(&round.commitment);
-        match verify(round, seed, committed) {
-            Ok(amounts) => {
-                verified += 1;
-                for (packet, cents) in amounts.iter().enumerate() {
-                    writeln!(out, "{{\"round\":{number},\"packet\":{packet},\"amount_cents\":{cents}}}")?;
-                }
-                let (packets, total) = (round.packets, round.total_cents);
-                writeln!(told, "round {number}: as committed: {packets} packets, {total} cents together")?;
-            }
+        let amounts = match verify(round, seed, ask.commitment.unwrap_or(&round.commitment)) {
+            Ok(amounts) => amounts,
             Err(why) => {
                 differ += 1;
                 writeln!(told, "round {number}: NOT as committed: {why}")?;
+                continue;
+            }
+        };
+        verified += 1;
+        for (packet, cents) in amounts.iter().enumerate() {
+            writeln!(out, "{{\"round\":{number},\"packet\":{packet},\"amount_cents\":{cents}}}")?;
+        }
+        let (packets, total) = (round.packets, round.total_cents);
+        writeln!(told, "round {number}: as committed: {packets} packets, {total} cents together")?;
+        for grab in grabs.extract_if(.., |grab| grab.round == number) {
+            let Grab { grab_id, packet, amount_cents, .. } = grab;
+            match amounts.get(packet).map(|cents| u64::from(*cents)) {
+                Some(held) if held == amount_cents => {
+                    writeln!(told, "grab {grab_id}: packet {packet} held {held} cents, as it was given")?;
+                }
+                held => {
+                    differ += 1;
+                    let held = held.map_or_else(|| "is none".to_owned(), |held| format!("held {held} cents"));
+                    writeln!(told, "grab {grab_id}: packet {packet} {held}, and {amount_cents} were given")?;
+                }
             }
         }
+    }
+    for Grab { grab_id, round, .. } in grabs {
+        writeln!(told, "grab {grab_id}: of round {round}, which was not verified")?;
     }
     out.flush()?;
     Ok(match (verified, differ) {
