@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::from_env;
+use super::judge::audit;
 use super::random::Random;
 use super::stage::{HOME, fold, open};
 use super::world::Undelivered;
@@ -383,6 +384,7 @@ impl World {
             assert!(sales.get(shard.id()) == Some(shard.sale()), "shard {} replays otherwise", shard.id());
         }
         self.compare_acknowledged(&sales);
+        audit(&self.entries);
     }
 
     /// The slots of a round that nobody has grabbed: at the parts, and on their way.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use super::judge::audit;
 use super::payments::Paid;
 use super::random::Random;
 use super::stage::{HOME, SKUS, WINDOW_MS, definition, fold, open, redefine, sku_definition, sku_id};
@@ -187,7 +188,7 @@ impl World {
         self.check();
         assert!(self.asked.is_empty(), "{} requests were never answered", self.asked.len());
         self.compare(&fold(&self.entries));
-        self.audit();
+        audit(&self.entries);
     }
 
     pub fn place(&mut self, user: u64, quantity: u32) {
