@@ -2,6 +2,7 @@
 
 pub mod activities;
 pub mod change;
+pub mod grabs;
 pub mod orders;
 pub mod refunds;
 pub mod reload;
@@ -26,6 +27,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(post("/admin/v1/activities/{activity_id}/stock", stock::add_stock))
         .service(get("/admin/v1/activities/{activity_id}/stats", stock::stats))
         .service(get("/admin/v1/activities/{activity_id}/orders", orders::orders))
+        .service(get("/admin/v1/activities/{activity_id}/grabs", grabs::grabs))
         .service(get("/admin/v1/orders/{order_id}", orders::order))
         .service(post("/admin/v1/orders/{order_id}/refund", refunds::refund))
         .service(get("/admin/v1/refunds", refunds::refunds))
