@@ -4,6 +4,7 @@ mod http;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use http::packets::{RAIN, rain};
 use http::{ORDERS, Request, SALE, Server, Settings, connect, get, post, put, sale, wish};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
@@ -206,11 +207,13 @@ fn each_role_does_on_the_operator_listener_what_it_may() {
     let server = Server::selling(5);
     let order_id =
         server.shopper(7, post(ORDERS).json(&wish(1))).ok(201)["order_id"].as_str().expect("an id").to_owned();
+    server.operator(put(RAIN, &rain(5, 1_000))).ok(201);
     let reads = [
         "/admin/v1/activities".to_owned(),
         SALE.to_owned(),
         format!("{SALE}/stats"),
         format!("{SALE}/orders"),
+        format!("{RAIN}/grabs"),
         format!("/admin/v1/orders/{order_id}"),
     ];
     let writes = [

@@ -60,6 +60,7 @@ fn lists_detail_and_stats_have_the_contracts_fields() {
         shown["shards"][0]["rounds"][0],
         json!({ "round": 0, "granted": 1, "granted_cents": cents, "remaining": 4 })
     );
+    server.stop_and_audit();
 }
 
 #[test]
@@ -90,6 +91,7 @@ fn a_grab_has_the_contracts_fields_and_is_no_order() {
     server
         .operator(post(&format!("{RAIN}/stock")).json(&json!({ "sku_id": "0", "add": 1 })))
         .problem(404, "sku_not_found");
+    server.stop_and_audit();
 }
 
 #[test]
@@ -113,6 +115,7 @@ fn a_route_of_one_kind_knows_no_activity_of_the_other() {
     // What counts the packets of round 0 is no SKU that anybody else may not sell.
     let zero = json!({ "skus": [{ "sku_id": "0", "title": "Zero", "price_cents": 1, "stock": 1 }] });
     server.operator(put("/admin/v1/activities/1003", &http::sale_with(1, zero))).ok(201);
+    server.stop_and_audit();
 }
 
 /// One request in the several worlds that give it each refusal; each has the faults of those below it, too.
@@ -165,6 +168,7 @@ fn a_grab_is_refused_in_the_contracts_order() {
     server.shopper(8, post("/v1/red-packets/7/grabs")).ok(201);
     ask(7, false).problem(409, "sold_out");
     ask(7, true).problem(409, "sold_out");
+    server.stop_and_audit();
 }
 
 #[test]
@@ -198,6 +202,7 @@ fn each_round_has_a_limit_of_its_own_and_between_rounds_nobody_grabs() {
     assert_eq!((&rest["grabs"][0]["grab_id"], &rest["next_cursor"]), (&ids[0], &Value::Null));
     server.clock.advance_ms(SECOND_ENDS_MS - SECOND_STARTS_MS);
     grab(&server, 9).problem(409, "ended");
+    server.stop_and_audit();
 }
 
 #[test]
@@ -213,7 +218,7 @@ fn a_keys_packet_is_answered_in_every_state_and_after_a_restart() {
     server.operator(post(&format!("{RAIN}/pause"))).ok(200);
     again(&server, "paused");
     let disk = server.disk.clone();
-    drop(server);
+    server.stop_and_audit();
     let server = Server::start(Settings { disk, ..Settings::default() });
     again(&server, "after a restart");
     server.clock.advance_ms(FIRST_ENDS_MS - NOW_MS);
@@ -221,6 +226,7 @@ fn a_keys_packet_is_answered_in_every_state_and_after_a_restart() {
     server.operator(post(&format!("{RAIN}/close"))).ok(200);
     again(&server, "closed");
     assert_eq!(ended(&server, 1), [(0, 0), (0, 0), (7, 700)]);
+    server.stop_and_audit();
 }
 
 #[test]
@@ -229,7 +235,7 @@ fn low_storage_stops_new_grabs_only() {
     let first = server.shopper(7, post(GRABS).key("k")).ok(201);
     let cents = first["amount_cents"].as_u64().expect("cents");
     let disk = server.disk.clone();
-    drop(server);
+    server.stop_and_audit();
     // No disk has that much room: the server finds so at its start, and at each look after it.
     let tweak = |config: &mut doorbuster::config::Config| config.journal.min_free_bytes = u64::MAX;
     let server = Server::start(Settings { disk, tweak: Some(tweak), ..Settings::default() });
@@ -239,6 +245,7 @@ fn low_storage_stops_new_grabs_only() {
     // What nobody grabbed is refunded all the same.
     server.clock.advance_ms(FIRST_ENDS_MS - NOW_MS);
     assert_eq!(ended(&server, 0), [(1, cents), (0, 0), (4, 1_000 - cents)]);
+    server.stop_and_audit();
 }
 
 #[test]
@@ -251,6 +258,7 @@ fn equal_packets_differ_by_a_cent_at_most() {
     let mut cents: Vec<u64> = grabbed(&replies).into_iter().map(|(_, cents)| cents).collect();
     cents.sort_unstable();
     assert_eq!(cents, [100, 100, 100, 100, 100, 100, 100, 101, 101, 101]);
+    server.stop_and_audit();
 }
 
 /// All of them, whichever shard serves them; and each amount is what the seed says, once it is public.
@@ -269,6 +277,7 @@ fn a_crowd_over_four_shards_gets_every_packet_and_every_cent() {
     assert_eq!(packets.into_iter().map(|(_, cents)| cents).collect::<Vec<_>>(), said);
     assert_eq!(detail(&server)["rounds"][1]["seed"], Value::Null);
     assert_eq!(ended(&server, 0), [(200, 123_457), (0, 0), (0, 0)]);
+    server.stop_and_audit();
 }
 
 /// S6: as many packets as users, all of them served by one shard, the home or another.
@@ -280,6 +289,7 @@ fn nobody_is_told_sold_out_while_a_packet_is_free_anywhere() {
         let replies = grab_at_once(&server, &users, 12);
         assert_eq!(with_status(&replies, 201), 120);
         assert_eq!(grabbed(&replies).iter().map(|(_, cents)| cents).sum::<u64>(), 9_999);
+        server.stop_and_audit();
     }
 }
 
@@ -291,7 +301,7 @@ fn what_nobody_grabbed_is_refunded_at_a_rounds_end_once() {
         let cents: u64 = grabbed(&replies).iter().map(|(_, cents)| cents).sum();
         assert_eq!(round(&server, 0), [(20, cents), (30, 5_000 - cents), (0, 0)]);
         let disk = server.disk.clone();
-        drop(server);
+        server.stop_and_audit();
 
         // The round is over while it runs again.
         let server = Server::start(Settings { disk: disk.clone(), ..Settings::default() });
@@ -301,7 +311,7 @@ fn what_nobody_grabbed_is_refunded_at_a_rounds_end_once() {
         assert_eq!(detail(&server)["rounds"][0]["remaining"], 0);
         let said = amounts(&detail(&server), &rain(50, 5_000), 0);
         assert!(grabbed(&replies).iter().all(|(packet, cents)| said[usize::try_from(*packet).expect("few")] == *cents));
-        drop(server);
+        server.stop_and_audit();
 
         let server = Server::start(Settings { disk, ..Settings::default() });
         server.clock.advance_ms(FIRST_ENDS_MS - NOW_MS);
@@ -309,6 +319,7 @@ fn what_nobody_grabbed_is_refunded_at_a_rounds_end_once() {
         assert_eq!(round(&server, 1), [(0, 0), (7, 700), (0, 0)]);
         server.clock.advance_ms(SECOND_ENDS_MS - FIRST_ENDS_MS);
         assert_eq!(ended(&server, 1), [(0, 0), (0, 0), (7, 700)]);
+        server.stop_and_audit();
     }
 }
 
@@ -329,6 +340,7 @@ fn a_round_is_ended_though_nobody_asks() {
     }
     assert_eq!(events(), Some(3.0), "each once");
     assert_eq!((ended(&server, 0), ended(&server, 1)), ([(0, 0), (0, 0), (5, 1_000)], [(0, 0), (0, 0), (7, 700)]));
+    server.stop_and_audit();
 }
 
 /// An ended rain leaves memory once its rounds have ended, and its packets stay answerable.
@@ -357,10 +369,11 @@ fn a_rain_leaves_memory_after_its_last_rounds_end() {
             assert_eq!(detail(server)["state"], "ended");
         };
         is_told(&server);
-        drop(server);
+        server.stop_and_audit();
         let server = Server::start(Settings { disk, ..settings() });
         server.clock.advance_ms(SECOND_ENDS_MS - NOW_MS);
         is_told(&server);
+        server.stop_and_audit();
     }
 }
 
@@ -372,6 +385,7 @@ fn a_round_that_was_over_before_its_activity_started_is_ended_at_once() {
             "total_cents": 9_000, "packets": 900 }]);
         let server = raining(0, 0, json!({ "shards": 256, "rounds": over }));
         assert_eq!(ended(&server, 0), [(0, 0), (0, 0), (900, 9_000)]);
+        server.stop_and_audit();
     }
 }
 
@@ -386,6 +400,7 @@ fn a_closed_rain_ends_all_its_rounds() {
         assert_eq!(ended(&server, 0), [(1, cents), (0, 0), (49, 5_000 - cents)]);
         assert_eq!(ended(&server, 1), [(0, 0), (0, 0), (7, 700)]);
         assert!(detail(&server)["rounds"][1]["seed"].is_string(), "it is over");
+        server.stop_and_audit();
     }
 }
 
@@ -431,6 +446,7 @@ fn an_operator_changes_rounds_that_have_not_started() {
         assert_eq!(with_status(&replies, 201), 14);
         assert_eq!(grabbed(&replies).iter().map(|(_, cents)| cents).sum::<u64>(), 1_400);
         assert!(grabbed(&replies).iter().map(|(packet, _)| *packet).eq(0..14));
+        server.stop_and_audit();
     }
 }
 
@@ -445,4 +461,5 @@ fn a_rain_of_the_catalogue_is_reloaded() {
     assert_eq!(reload()["changes"].as_array().map(Vec::len), Some(2));
     grab(&server, 7).ok(201);
     assert_eq!(detail(&server)["title"], "Rain");
+    server.stop_and_audit();
 }

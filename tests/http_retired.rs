@@ -3,6 +3,7 @@
 
 mod http;
 
+use http::packets::{GRABS, RAIN, SECOND_ENDS_MS, SECOND_STARTS_MS, amounts, detail, ended, rain_with};
 use http::{NOW_MS, ORDERS, PAYMENT_WINDOW_S, Reply, SALE, Server, Settings, get, post, put, sale_with, toml_of, wish};
 use serde_json::{Value, json};
 
@@ -53,7 +54,7 @@ fn questions(ids: &[String]) -> Vec<(Option<u64>, String)> {
     questions
 }
 
-fn answers(server: &Server, ids: &[String]) -> Vec<(String, u16, Value)> {
+fn answers(server: &Server, questions: Vec<(Option<u64>, String)>) -> Vec<(String, u16, Value)> {
     let ask = |(who, path): (Option<u64>, String)| {
         let reply = match who {
             Some(user) => server.shopper(user, get(&path)),
@@ -65,7 +66,7 @@ fn answers(server: &Server, ids: &[String]) -> Vec<(String, u16, Value)> {
         body.as_object_mut().expect("an object").remove("instance");
         (format!("{who:?} {path}"), reply.status, body)
     };
-    questions(ids).into_iter().map(ask).collect()
+    questions.into_iter().map(ask).collect()
 }
 
 fn what_left_is_told(shards: u64) {
@@ -86,14 +87,14 @@ fn what_left_is_told(shards: u64) {
     while held(&server) != Some(0) {
         std::thread::yield_now();
     }
-    let before = answers(&server, &ids);
+    let before = answers(&server, questions(&ids));
     assert_eq!(server.metric("doorbuster_activities_left"), Some(0.0));
 
     server.clock.advance_ms(2 * HOUR_MS);
     wait_until_left(&server, 1.0);
     assert_eq!(server.metric("doorbuster_activities"), Some(1.0));
     let told = |server: &Server| {
-        for (before, after) in before.iter().zip(answers(server, &ids)) {
+        for (before, after) in before.iter().zip(answers(server, questions(&ids))) {
             assert_eq!(*before, after);
         }
         // What would change something is refused, what would repeat something repeats it.
@@ -141,7 +142,8 @@ fn what_left_is_told(shards: u64) {
     let about_one = |(question, _, _): &(String, u16, Value)| {
         !question.contains("/activities?") && !question.ends_with("/activities")
     };
-    for (before, after) in before.iter().zip(answers(&server, &ids)).filter(|(before, _)| about_one(before)) {
+    for (before, after) in before.iter().zip(answers(&server, questions(&ids))).filter(|(before, _)| about_one(before))
+    {
         assert_eq!(*before, after);
     }
     let place = server.shopper(10, post("/v1/flash-sales/1002/orders").json(&wish(1))).ok(201);
@@ -189,4 +191,89 @@ fn a_closed_activity_leaves_when_its_holds_are_over() {
     assert_eq!(server.stats()["accepted"], 1);
     server.operator(post(&format!("{SALE}/close"))).ok(200);
     server.stop_and_audit();
+}
+
+/// The same of a rain, by whom: `None` is the operator.
+fn questions_of_rain(grabs: &[Value]) -> Vec<(Option<u64>, String)> {
+    let mut questions: Vec<(Option<u64>, String)> = vec![
+        (Some(1), "/v1/activities/1002".to_owned()),
+        (Some(1), "/v1/activities?kind=red_packet".to_owned()),
+        (None, RAIN.to_owned()),
+        (None, "/admin/v1/activities".to_owned()),
+        (None, format!("{RAIN}/stats")),
+        (None, format!("{RAIN}/grabs")),
+        (None, format!("{RAIN}/grabs?limit=3")),
+        (None, format!("{RAIN}/grabs?user_id=2")),
+        (None, format!("{RAIN}/orders")),
+    ];
+    for user in 1..=9 {
+        questions.push((Some(user), GRABS.to_owned()));
+        questions.push((Some(user), format!("{GRABS}?limit=1")));
+    }
+    for grab in grabs {
+        let id = grab["grab_id"].as_str().expect("an id");
+        questions.push((None, format!("{RAIN}/grabs?limit=2&cursor={id}")));
+        questions.push((None, format!("/admin/v1/orders/{id}")));
+        questions.push((Some(1), format!("/v1/orders/{id}")));
+    }
+    questions
+}
+
+fn a_rain_that_left_is_told(shards: u64) {
+    let settings = || Settings { tweak: Some(|config| config.journal.retain_ended_s = 7_200), ..Settings::default() };
+    let server = Server::start(settings());
+    let rain = rain_with(20, 2_000, json!({ "shards": shards }));
+    server.operator(put(RAIN, &rain)).ok(201);
+    let grab = |server: &Server, user: u64, round: u64| server.shopper(user, post(GRABS).key(&format!("key-{round}")));
+    let mut grabs: Vec<Value> = (1..=8).map(|user| grab(&server, user, 0).ok(201)).collect();
+    server.clock.advance_ms(SECOND_STARTS_MS - NOW_MS);
+    grabs.extend((1..=3).map(|user| grab(&server, user, 1).ok(201)));
+    server.clock.advance_ms(SECOND_ENDS_MS - SECOND_STARTS_MS);
+    assert_eq!((ended(&server, 0)[2].0, ended(&server, 1)[2].0), (12, 4));
+    let before = answers(&server, questions_of_rain(&grabs));
+    assert_eq!(server.metric("doorbuster_activities_left"), Some(0.0));
+
+    server.clock.advance_ms(2 * HOUR_MS);
+    wait_until_left(&server, 1.0);
+    let told = |server: &Server| {
+        for (before, after) in before.iter().zip(answers(server, questions_of_rain(&grabs))) {
+            assert_eq!(*before, after);
+        }
+        for (number, first) in (0..).zip(&grabs) {
+            let (user, round) = if number < 8 { (number + 1, 0) } else { (number - 7, 1) };
+            let replay = grab(server, user, round);
+            assert_eq!((replay.ok(200), replay.header("idempotent-replayed")), (first.clone(), Some("true")));
+        }
+        // Another's key is nobody's, and nothing is grabbed any more.
+        grab(server, 4, 1).problem(409, "ended");
+        server.shopper(9, post(GRABS)).problem(409, "ended");
+        server.operator(post(&format!("{RAIN}/pause"))).problem(409, "activity_closed");
+        let shown = detail(server);
+        for (round, packets) in [(0, 20), (1, 7)] {
+            let said = amounts(&shown, &rain, round);
+            assert_eq!(said.len(), packets);
+            for grab in grabs.iter().filter(|grab| grab["round"] == round) {
+                let packet = usize::try_from(grab["packet"].as_u64().expect("a number")).expect("few");
+                assert_eq!(grab["amount_cents"], said[packet], "what the seed says");
+            }
+        }
+    };
+    told(&server);
+    let disk = server.disk.clone();
+    server.stop_and_audit();
+    let server = Server::start(Settings { disk, ..settings() });
+    server.clock.advance_ms(4 * HOUR_MS);
+    assert_eq!(server.metric("doorbuster_activities_left"), Some(1.0));
+    told(&server);
+    server.stop_and_audit();
+}
+
+#[test]
+fn a_rain_that_left_memory_is_told_as_it_was() {
+    a_rain_that_left_is_told(1);
+}
+
+#[test]
+fn a_rain_that_left_memory_with_all_its_shards_is_told_as_it_was() {
+    a_rain_that_left_is_told(4);
 }

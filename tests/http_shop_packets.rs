@@ -204,7 +204,9 @@ fn a_merchant_sees_and_ends_its_own_only() {
         [(theirs.as_str(), 404, "activity_not_found"), ("1002", 403, "forbidden"), ("9", 404, "activity_not_found")]
     {
         ask(&server, 70, get(&path(id))).problem(status, code);
-        ask(&server, 70, get(&format!("{}/stats", path(id)))).problem(status, code);
+        for view in ["stats", "grabs"] {
+            ask(&server, 70, get(&format!("{}/{view}", path(id)))).problem(status, code);
+        }
         for act in ["pause", "resume", "close"] {
             ask(&server, 70, post(&format!("{}/{act}", path(id)))).problem(status, code);
         }
@@ -224,6 +226,8 @@ fn a_merchant_sees_and_ends_its_own_only() {
     );
 
     grab_of(&server, &mine, 5).ok(201);
+    let grabs = ask(&server, 70, get(&format!("{}/grabs", path(&mine)))).ok(200);
+    assert_eq!(grabs["grabs"][0]["user_id"], "5");
     ask(&server, 70, post(&format!("{}/pause", path(&mine)))).ok(200);
     grab_of(&server, &mine, 6).problem(409, "paused");
     ask(&server, 70, post(&format!("{}/close", path(&mine)))).ok(200);

@@ -10,6 +10,7 @@ use doorbuster::domain::Event;
 use doorbuster::domain::event::Author;
 use doorbuster::ids::Seq;
 use doorbuster::persist::{Tail, replay};
+use http::packets::rain;
 use http::{ORDERS, SALE, Server, Settings, get, post, put, sale, sale_with, wish};
 use mysql::Maria;
 use serde_json::{Value, json};
@@ -127,6 +128,7 @@ fn a_faulty_row_is_refused_by_name_and_hinders_no_other() {
         ("1004", format!("'{twice}'")),
         ("1005", format!("'{trailing}'")),
         ("1006", format!("'{red}'")),
+        ("1011", format!("'{}'", rain(5, 1_000))),
         ("1007", format!("'{}'", sale(1))),
         ("1008", "REPEAT('x', 1048577)".to_owned()),
         ("1009", format!("'{}'", sale_of("2009", 5))),
@@ -141,13 +143,14 @@ fn a_faulty_row_is_refused_by_name_and_hinders_no_other() {
     let server = Server::start(cataloged(&maria.url("shop")));
     assert_eq!(stock(&server), 10);
     server.operator(get("/admin/v1/activities/1009")).ok(200);
+    assert_eq!(server.operator(get("/admin/v1/activities/1011")).ok(200)["kind"], "red_packet");
     let told = reasons(&server);
     let expected = [
         "catalog 1002: catalog_activity 1002: is NULL",
         "catalog 1003: catalog_activity 1003: is not UTF-8",
         "catalog 1004: catalog_activity 1004: title: is given more than once",
         "catalog 1005: catalog_activity 1005:1: is not JSON: trailing characters",
-        "catalog 1006: catalog_activity 1006: kind: red_packet is not available in this version",
+        "catalog 1006: catalog_activity 1006: split: is missing (add split = ",
         "catalog 1007: sku_in_use: ",
         "catalog 1008: catalog_activity 1008: is larger than 1048576 bytes",
         "catalog 1010: catalog_activity 1010: has more than one row",
@@ -159,12 +162,14 @@ fn a_faulty_row_is_refused_by_name_and_hinders_no_other() {
     for (told, expected) in told.iter().zip(expected) {
         assert!(told.starts_with(expected), "{told}\nexpected {expected}");
     }
+    // What a sale has beside is told of red packets, too.
+    assert!(told[4].contains("; catalog_activity 1006: skus: is not a known name (remove it; "), "{}", told[4]);
     let public = server.stranger(get("/readyz")).ok(200);
     assert!(!public.to_string().contains("catalog_activity"), "{public}");
 
     let report = server.operator(post(RELOAD_ALL)).ok(200);
     let applied: Vec<&Value> = report["activities"].as_array().expect("a list").iter().collect();
-    assert_eq!(applied.len(), 2, "{report}");
+    assert_eq!(applied.len(), 3, "{report}");
     let codes: Vec<&Value> = report["faults"].as_array().expect("a list").iter().map(|fault| &fault["code"]).collect();
     assert_eq!(codes.iter().filter(|code| **code == "invalid_definition").count(), 10, "{report}");
     assert_eq!(codes.iter().filter(|code| **code == "sku_in_use").count(), 1, "{report}");
@@ -192,7 +197,9 @@ fn a_faulty_row_is_refused_by_name_and_hinders_no_other() {
     assert_eq!(server.operator(get(SALE)).ok(200)["version"], 1);
 
     // Once all is mended nothing is told any more.
-    maria.execute("DELETE FROM shop.catalog_activity WHERE activity_id IS NULL OR activity_id NOT IN (1001, 1010)");
+    maria.execute(
+        "DELETE FROM shop.catalog_activity WHERE activity_id IS NULL OR activity_id NOT IN (1001, 1010, 1011)",
+    );
     maria.execute("DELETE FROM shop.catalog_activity WHERE activity_id = 1010 LIMIT 1");
     becomes(&sale(20)).ok(200);
     assert_eq!(reasons(&server).len(), 11, "what was not read again is told still");

@@ -2,101 +2,22 @@
 //! answering for what lay in them: from MySQL. Without MySQL nothing goes (X3).
 
 mod checkpoint;
+mod dropped;
 mod mysql;
 mod server;
 
 use std::fs;
 
 use checkpoint::manifests;
-use doorbuster::domain::Entry;
-use doorbuster::domain::definition::{Definition, OnLatePayment, SkuDefinition};
-use doorbuster::domain::event::{ActivityDefined, Author, Change, Event, OrderPlaced};
-use doorbuster::domain::slots::Slots;
-use doorbuster::ids::{ActivityId, Cents, OrderId, Qty, ShardId, SkuIndex, UnixMillis, UserId};
-use doorbuster::persist::{self, Generations, Journal, Pushed, RecordBuilder};
+use doorbuster::ids::{OrderId, ShardId};
+use dropped::{append_sale, ask, checkpoints, until_shipped};
 use mysql::{Maria, provider};
 use serde_json::json;
-use server::{ACTIVITY, Reply, SKU, Sale, Server, Stage, request, until};
-
-/// As many as make a checkpoint worth it at a start.
-const ORDERS: u32 = 100_000;
+use server::{ACTIVITY, Reply, SKU, Sale, Server, Stage, until};
 
 /// A stage of which everything that ended leaves, and all goes that may.
 fn stage(maria: &Maria) -> Stage {
-    let sale = Sale { payment_window_s: 3, ..Sale::default() };
-    let stage = Stage::shipping_to(&maria.shop_url("doorbuster"), sale, provider::PAYMENTS);
-    let text = fs::read_to_string(stage.path("doorbuster.toml")).expect("it was written");
-    let text = text.replace("[journal]\n", "[journal]\nretain_ended_s = 0\nkeep_generations_days = 0\n");
-    fs::write(stage.path("doorbuster.toml"), text).expect("it can be written");
-    stage
-}
-
-/// A large sale beside the stage's own, appended while no server runs: some generations full.
-fn append_sale(stage: &Stage, shard: u32) {
-    let generations = Generations { max_bytes: 1 << 20, ..Generations::default() };
-    let mut journal = persist::open(&stage.path("data"), &generations).expect("it adds up");
-    let sku = SkuDefinition {
-        sku_id: "bulk".parse().expect("an id"),
-        title: String::new(),
-        price_cents: Cents(1),
-        stock: Qty(ORDERS),
-    };
-    let definition = Definition {
-        title: "Bulk".to_owned(),
-        currency: "CNY".to_owned(),
-        starts_at_ms: UnixMillis(0),
-        ends_at_ms: UnixMillis(1 << 50),
-        shards: 1,
-        per_user_limit: Qty(50),
-        payment_window_ms: 1_000,
-        on_late_payment: OnLatePayment::Refund,
-        shared_sku: true,
-        skus: vec![sku],
-        packets: None,
-    };
-    let defined = ActivityDefined {
-        activity_id: ActivityId(9_000 + u64::from(shard)),
-        definition,
-        from_catalog: false,
-        change: Change { change_id: 1_000_000 + u64::from(shard), by: Author::StartUp, key: None },
-        part: None,
-    };
-    let placed = |order| {
-        Event::OrderPlaced(OrderPlaced {
-            order,
-            user: UserId(u64::from(order)),
-            sku: SkuIndex(0),
-            slots: Slots::range(order, 1),
-            amount_cents: Cents(1),
-            expires_at_ms: UnixMillis(1 << 50),
-            key: None,
-            reference: None,
-        })
-    };
-    let entry = |event| Entry { shard: ShardId(shard), at_ms: UnixMillis(1_000), event };
-    let mut entries = vec![entry(Event::ActivityDefined(Box::new(defined)))];
-    entries.extend((1..=ORDERS).map(|order| entry(placed(order))));
-    for entries in entries.chunks(1_000) {
-        let mut record = RecordBuilder::default();
-        assert_eq!(record.push(entries).expect("it fits a record"), Pushed::Taken);
-        let before = journal.tail();
-        journal.append(&before, &record.seal(&before)).expect("a sound disk");
-    }
-    journal.close().expect("a clean stop");
-}
-
-fn ask(stage: &Stage, user: Option<u64>, method: &str, path: &str) -> Reply {
-    let role = user.is_none().then_some("operator");
-    let bearer = format!("Bearer {}", stage.token(user.unwrap_or(1), role));
-    let address = if user.is_some() { stage.shopper } else { stage.operator };
-    request(address, method, path, &[("Authorization", &bearer)], "").expect("the server answers")
-}
-
-fn until_shipped(stage: &Stage) {
-    until("MySQL has everything", || {
-        let mysql = &stage.state()["mysql"];
-        mysql["connected"] == true && mysql["lag_events"] == 0
-    });
+    dropped::stage(maria, Sale { payment_window_s: 3, ..Sale::default() })
 }
 
 /// Tells of a payment for an order, and checks the answer's status.
@@ -188,20 +109,16 @@ fn what_mysql_has_is_dropped_and_still_answered_for_and_nothing_else_is() {
     server.stop();
 
     // One checkpoint is not enough.
-    let checkpoints = || match stage.path("data/checkpoints").is_dir() {
-        true => manifests(&stage.path("data")).len(),
-        false => 0,
-    };
     append_sale(&stage, 2);
     let server = Server::start(&stage);
     until_shipped(&stage);
-    until("a checkpoint is made", || checkpoints() == 1);
+    until("a checkpoint is made", || checkpoints(&stage) == 1);
     server.stop();
     // Two are, and MySQL is away.
     maria.kill();
     append_sale(&stage, 3);
     let server = Server::start(&stage);
-    until("a second checkpoint is made", || checkpoints() == 2);
+    until("a second checkpoint is made", || checkpoints(&stage) == 2);
     until("the trouble is told", || stage.state()["reasons"].to_string().contains("mysql"));
     assert!(stage.journal().join("gen-00000001.log").exists() && !stage.journal().join("base").exists(), "X3");
     maria.start_again();

@@ -6,9 +6,12 @@ mod mysql;
 mod mysql_rows;
 mod server;
 
-use doorbuster::domain::{Entry, Event, OrderState};
-use doorbuster::ids::{Qty, Seq, UnixMillis};
-use doorbuster::persist::mysql::read_back::{Found, Wanted};
+use std::collections::BTreeMap;
+
+use doorbuster::domain::{Definition, Entry, Event};
+use doorbuster::ids::{Seq, SkuIndex, UnixMillis};
+use doorbuster::persist::mysql::read_back::Wanted;
+use doorbuster::persist::mysql::rows::GrabRow;
 use doorbuster::persist::mysql::{Compared, Error, Expected, ReadBack, Session, Snapshot, Target, reship};
 use doorbuster::persist::{RecordHash, Tail};
 use mysql::Maria;
@@ -270,37 +273,44 @@ fn grabs_are_read_back_as_the_journal_has_them() {
     stage.ship("whole", stage.entries.len(), || 50);
     let mut read_back = ReadBack::new(stage.target("whole"));
     let mut read = 0;
-    for (shard, sale) in stage.history.sales() {
+    for (shard, sale) in stage.history.sales().filter(|(_, sale)| sale.definition().packets.is_some()) {
         let (user, state, key, beyond) = (None, None, None, None);
         let all = Wanted { shard, user, state, key, beyond, newest_first: false, limit: usize::MAX };
-        let mut ask = |wanted| stage.runtime.block_on(read_back.orders(wanted)).expect("MySQL is there");
+        let mut ask = |wanted| stage.runtime.block_on(read_back.grabs(wanted)).expect("MySQL is there");
         let found = ask(all);
         let views: Vec<_> = sale.orders_from(1).collect();
         assert_eq!(found.len(), views.len(), "shard {shard}");
-        for (found, view) in found.iter().zip(&views) {
-            let row = &found.row;
-            let slots: Vec<u32> = view.slots.iter().collect();
-            assert_eq!((row.order_id, row.activity_id, row.user), (view.order_id, view.activity_id, view.user));
-            assert_eq!((&row.sku_id, Qty(row.quantity), &row.slots), (&view.sku_id, view.quantity, &slots));
-            assert_eq!((row.amount_cents, row.state), (view.amount_cents, view.state));
-            assert_eq!((row.held_at_ms, row.expires_at_ms), (view.held_at_ms, view.expires_at_ms));
-            read += u32::from(sale.definition().packets.is_some());
+        let mut granted: BTreeMap<SkuIndex, (u32, u64)> = BTreeMap::new();
+        for (row, view) in found.iter().zip(&views) {
+            assert_eq!((row.grab_id, row.activity_id, row.user), (view.order_id, view.activity_id, view.user));
+            assert_eq!(Definition::sku_of_round(row.round.0.into()), view.sku_id);
+            let plan = &sale.rounds()[usize::from(row.round.0)].plan;
+            assert_eq!(plan.first_slot + row.packet, view.slots.iter().next().expect("a grab has one slot"));
+            assert_eq!((row.amount_cents, row.granted_at_ms), (view.amount_cents, view.held_at_ms));
+            let count = granted.entry(row.round).or_default();
+            *count = (count.0 + 1, count.1 + row.amount_cents.0);
+            read += 1;
         }
         let Some(some) = found.get(found.len() / 2) else { continue };
-        let numbers = |found: Vec<Found>| found.iter().map(|found| found.row.order_id).collect::<Vec<_>>();
-        let of_user = views.iter().filter(|view| view.user == some.row.user).map(|view| view.order_id);
-        let user = Some(some.row.user);
+        let numbers = |found: Vec<GrabRow>| found.iter().map(|row| row.grab_id).collect::<Vec<_>>();
+        let of_user = views.iter().filter(|view| view.user == some.user).map(|view| view.order_id);
+        let user = Some(some.user);
         assert_eq!(numbers(ask(Wanted { user, newest_first: true, ..all })), of_user.rev().collect::<Vec<_>>());
-        let with_key = found.iter().find(|found| found.row.key.is_some()).expect("half of them have keys");
-        let (user, key) = (Some(with_key.row.user), with_key.row.key);
-        assert_eq!(numbers(ask(Wanted { user, key, limit: 1, ..all })), [with_key.row.order_id]);
-        let beyond = some.row.order_id.sequence();
-        let after: Vec<_> = views.iter().map(|view| view.order_id).filter(|id| *id > some.row.order_id).collect();
+        let with_key = found.iter().find(|row| row.key.is_some()).expect("half of them have keys");
+        let (user, key) = (Some(with_key.user), with_key.key);
+        assert_eq!(numbers(ask(Wanted { user, key, limit: 1, ..all })), [with_key.grab_id]);
+        let beyond = some.grab_id.sequence();
+        let after: Vec<_> = views.iter().map(|view| view.order_id).filter(|id| *id > some.grab_id).collect();
         assert_eq!(numbers(ask(Wanted { beyond, limit: 3, ..all })), after[..after.len().min(3)]);
-        let state = Some(OrderState::Cancelled);
-        assert!(ask(Wanted { state, ..all }).is_empty() || sale.definition().packets.is_none());
-        let one = stage.runtime.block_on(read_back.order(some.row.order_id)).expect("MySQL is there");
-        assert_eq!(one.expect("it is there").row, some.row);
+        // A grab is no order.
+        let orders = stage.runtime.block_on(async {
+            Ok::<_, Error>((read_back.order(some.grab_id).await?.is_none(), read_back.orders(all).await?.is_empty()))
+        });
+        assert_eq!(orders.expect("MySQL is there"), (true, true));
+        let counted = stage.runtime.block_on(read_back.granted(shard, shard)).expect("MySQL is there");
+        let counted: BTreeMap<_, _> =
+            counted.into_iter().map(|row| (row.round, (row.granted, row.granted_cents.0))).collect();
+        assert_eq!(counted, granted, "shard {shard}");
     }
     assert!(read > 30, "somebody grabbed");
 

@@ -83,6 +83,8 @@ pub enum Question {
     },
     /// All orders, oldest first, a page at a time.
     Orders(Page),
+    /// All packets that were grabbed, oldest first, a page at a time.
+    Grabs(Page),
     /// The sale as it stands.
     Sale,
     /// An operator's change.
@@ -103,14 +105,14 @@ pub enum Question {
     },
 }
 
-/// A page of an activity's orders, part after part.
+/// A page of an activity's orders, or grabs, part after part.
 #[derive(Clone, Debug)]
 pub struct Page {
     /// Only this user's.
     pub user: Option<UserId>,
-    /// Only in this state.
+    /// Only in this state; grabs have none.
     pub state: Option<OrderState>,
-    /// Only after this order.
+    /// Only after this order, or grab.
     pub after: Option<OrderId>,
     /// At most so many.
     pub limit: usize,
@@ -168,6 +170,8 @@ pub enum Answer {
     Orders(Vec<OrderView>, Option<u32>),
     /// A page of orders, and the order after which the next page starts.
     Page(Vec<OrderView>, Option<OrderId>),
+    /// A page of grabs, and the grab after which the next page starts.
+    GrabPage(Vec<GrabView>, Option<OrderId>),
     /// The newest live order, if any.
     Live(Option<OrderView>),
     /// The sale as it stands.
@@ -192,6 +196,8 @@ pub struct GrabView {
     pub grab_id: OrderId,
     /// Of which red packets.
     pub activity_id: ActivityId,
+    /// Whose it is.
+    pub user: UserId,
     /// Of which round, from 0.
     pub round: usize,
     /// Which packet of the round, from 0.

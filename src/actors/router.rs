@@ -2,6 +2,7 @@
 //! `sold_out` and, outside the window, `not_started` and `ended` cost no message.
 
 mod lists;
+mod pages;
 mod payments;
 
 use std::sync::atomic::Ordering;
@@ -14,7 +15,7 @@ use tokio::sync::oneshot;
 
 use super::ack::Ack;
 use super::archive::{Archive, Lies};
-use super::ask::{Answer, Ask, Asked, Kind, Operation, Page, Question, Reason, Refused, SaleView, Unavailable};
+use super::ask::{Answer, Ask, Asked, Kind, Operation, Question, Reason, Refused, SaleView, Unavailable};
 use super::door::{Card, Door};
 use super::host::{Host, MoveOut, Shared};
 use super::payment_index::PaymentIndex;
@@ -180,42 +181,6 @@ impl Router {
     pub fn may_have(&self, activity_id: ActivityId, order_id: OrderId) -> bool {
         let owner = order_id.shard().and_then(|shard| self.0.shards.get(&shard));
         owner.map_or(!self.0.entrances.contains_key(&activity_id), |owner| owner.activity_id == activity_id)
-    }
-
-    /// A page of an activity's orders, part after part; of one user's, from the part that serves them.
-    pub async fn orders(&self, activity_id: ActivityId, page: Page) -> Answer {
-        let entrance = match (self.not_yet(), self.entrance(activity_id)) {
-            (Some(answer), _) => return answer.answer().await,
-            (None, None) => return self.refuse(Reason::ActivityNotFound).answer().await,
-            // Grabs are no orders.
-            (None, Some(entrance)) if !entrance.is_of(Kind::FlashSale) => {
-                return self.refuse(Reason::ActivityNotFound).answer().await;
-            }
-            (None, Some(entrance)) => entrance,
-        };
-        let parts = entrance.parts;
-        let after = page.after.and_then(OrderId::shard).map_or(0, |shard| shard.0.saturating_sub(entrance.home.home.0));
-        let from = u16::try_from(after).unwrap_or(parts);
-        let (from, until) =
-            page.user.map_or((from, parts), |user| (entrance.part_of(user), entrance.part_of(user) + 1));
-        let mut found = Vec::new();
-        for part in from..until {
-            let rest = Page { limit: page.limit - found.len(), ..page.clone() };
-            match self.send(&entrance, part, Question::Orders(rest)).answer().await {
-                Answer::Page(orders, next) => {
-                    found.extend(orders);
-                    let full = found.len() == page.limit;
-                    // Where this part is through, the next page begins before the first order of the next part.
-                    let next =
-                        next.or((full && part + 1 < until).then(|| OrderId::new(entrance.home.shard(part + 1), 0)));
-                    if full || next.is_some() {
-                        return Answer::Page(found, next);
-                    }
-                }
-                refused => return refused,
-            }
-        }
-        Answer::Page(found, None)
     }
 
     /// Places an order, or refuses it at the door.

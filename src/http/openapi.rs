@@ -54,6 +54,7 @@ use super::{health, operator, problem, shopper};
         operator::stock::stats,
         operator::orders::orders,
         operator::orders::order,
+        operator::grabs::grabs,
         operator::refunds::refund,
         operator::refunds::refunds,
         operator::refunds::done,

@@ -2,6 +2,9 @@
 //!
 //! They are the same answers as from the journal, but for three things that no row tells: which units lay in which shard,
 //! whether a cancel repeats an earlier one by its key, and an operator's repeat by key, which is `activity_closed` here.
+//! Red packets have no units and no cancels; see [`grabs`].
+
+mod grabs;
 
 use std::time::{Duration, Instant};
 
@@ -12,11 +15,11 @@ use crate::actors::ask::{Answer, Page, Question, Reason, Refused, SaleView, Shar
 use crate::actors::shard::newest_live;
 use crate::domain::command::PlaceOrder;
 use crate::domain::sale::SkuCount;
-use crate::domain::{Definition, OrderState, OrderView, PaymentView, Phase, Refusal};
-use crate::ids::{OrderId, Qty, ShardId, UnixMillis};
+use crate::domain::{OrderState, OrderView, PaymentView, Phase, Refusal};
+use crate::ids::{ActivityId, OrderId, Qty, ShardId, UnixMillis};
 use crate::persist::RecordHash;
 use crate::persist::mysql::read_back::{Found, Wanted};
-use crate::persist::mysql::rows::{PaymentRow, RoundRow, SkuRow};
+use crate::persist::mysql::rows::{PaymentRow, ShardRow, SkuRow};
 use crate::persist::mysql::{Error, ReadBack, Target};
 
 /// How long MySQL is not asked again that could not be reached.
@@ -28,13 +31,15 @@ pub(super) struct Rows {
     read_back: ReadBack,
     /// Until then nothing is asked: MySQL was not there a moment ago, and everybody waits in one line.
     away_until: Option<Instant>,
+    /// The sale that was asked for last: a crowd asks for one, and none of them changes any more.
+    last: Option<(ActivityId, Box<SaleView>)>,
 }
 
 impl Rows {
     pub fn new(target: Target) -> Self {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.expect("the system gives what a runtime needs when the process starts");
-        Self { runtime, read_back: ReadBack::new(target), away_until: None }
+        Self { runtime, read_back: ReadBack::new(target), away_until: None, last: None }
     }
 
     /// Whether MySQL was there a moment ago, or has not been asked for as long.
@@ -67,9 +72,16 @@ impl Rows {
 
     /// The sale over all its shards.
     pub fn sale(&mut self, lies: Lies, at_ms: UnixMillis) -> Result<Answer, Error> {
-        let Self { runtime, read_back, .. } = self;
-        let answered = runtime.block_on(sale(read_back, lies, at_ms));
-        self.seen(answered)
+        let Self { runtime, read_back, last, .. } = self;
+        let whole = match last.take_if(|(activity_id, _)| *activity_id == lies.activity_id) {
+            Some((_, known)) => known,
+            None => {
+                let read = runtime.block_on(sale(read_back, lies));
+                self.seen(read)?
+            }
+        };
+        self.last = Some((lies.activity_id, whole.clone()));
+        Ok(Answer::Sale(Box::new(SaleView { at_ms, ..*whole })))
     }
 
     fn seen<T>(&mut self, answered: Result<T, Error>) -> Result<T, Error> {
@@ -122,7 +134,7 @@ async fn answer(
             if listed { Ok(Answer::Live(live)) } else { Err(Refusal::SkuNotFound) }
         }
         Question::Orders(page) => Ok(one_page(rows, shard, &page).await?),
-        Question::Sale => Ok(sale(rows, lies, at_ms).await?),
+        Question::Sale => Ok(Answer::Sale(Box::new(SaleView { at_ms, ..*sale(rows, lies).await? }))),
         Question::Payment { payment_id } => {
             let order = rows.order_of_payment(shard, &payment_id).await?.map(view);
             let state = order.as_ref().map(|order| order.state);
@@ -131,9 +143,12 @@ async fn answer(
             payment.map(answer).ok_or(Refusal::PaymentNotFound)
         }
         Question::Change(_) => Err(Refusal::ActivityClosed),
-        // What was grabbed is not shipped in this version, so the journal keeps it, and it is never asked for here.
-        Question::Grab(_) => Err(Refusal::Ended),
-        Question::GrabsOf { .. } => Ok(Answer::Grabs(Vec::new(), None)),
+        Question::Grab(command) => grabs::replay(rows, all, &command).await?,
+        Question::GrabsOf { user, before, limit } => {
+            let wanted = Wanted { user: Some(user), beyond: before, limit: limit.saturating_add(1), ..all };
+            Ok(grabs::of_user(rows, wanted, limit).await?)
+        }
+        Question::Grabs(page) => Ok(grabs::one_page(rows, wanted_of(shard, &page), page.limit).await?),
         Question::Pay(_)
         | Question::Suspend(_)
         | Question::Refund(_)
@@ -155,45 +170,46 @@ fn replay(orders: Vec<Found>, command: &PlaceOrder) -> Result<Answer, Refusal> {
 }
 
 async fn one_page(rows: &mut ReadBack, shard: ShardId, page: &Page) -> Result<Answer, Error> {
-    let beyond = page.after.filter(|after| after.shard() == Some(shard)).and_then(OrderId::sequence);
-    let limit = page.limit.saturating_add(1);
-    let (user, state, key) = (page.user, page.state, None);
-    let wanted = Wanted { shard, user, state, key, beyond, newest_first: false, limit };
-    let (orders, more) = cut(rows.orders(wanted).await?, page.limit);
+    let (orders, more) = cut(rows.orders(wanted_of(shard, page)).await?, page.limit);
     let next = orders.last().filter(|_| more).map(|order| order.order_id);
     Ok(Answer::Page(orders, next))
 }
 
-async fn sale(rows: &mut ReadBack, lies: Lies, at_ms: UnixMillis) -> Result<Answer, Error> {
+/// What a page is to hold, and one more, which tells whether there is a next page.
+fn wanted_of(shard: ShardId, page: &Page) -> Wanted {
+    let beyond = page.after.filter(|after| after.shard() == Some(shard)).and_then(OrderId::sequence);
+    let limit = page.limit.saturating_add(1);
+    Wanted { shard, user: page.user, state: page.state, key: None, beyond, newest_first: false, limit }
+}
+
+async fn sale(rows: &mut ReadBack, lies: Lies) -> Result<Box<SaleView>, Error> {
     let left = rows.activity(lies.activity_id).await?;
     let left = left.ok_or_else(|| Error::Unreadable {
         table: "activities",
         what: format!("activity {} is not there", lies.activity_id),
     })?;
+    let shards: Vec<ShardView> = match left.rounds.is_empty() {
+        true => left.shards.iter().map(shard_view).collect(),
+        false => grabs::shards(rows, lies, &left).await?,
+    };
     let skus = left.skus.iter().filter(|row| row.listed).map(count);
-    let skus: Vec<SkuCount> = skus.chain(left.rounds.iter().filter(|row| row.listed).map(count_round)).collect();
-    let shards: Vec<ShardView> = left
-        .shards
-        .iter()
-        .map(|row| ShardView {
-            shard: row.shard,
-            accepted: u64::from(row.orders_placed),
-            skus: Vec::new(),
-            rounds: Vec::new(),
-        })
-        .collect();
-    Ok(Answer::Sale(Box::new(SaleView {
+    let listed = || left.rounds.iter().filter(|row| row.listed);
+    Ok(Box::new(SaleView {
         definition: left.definition.into(),
         version: left.version,
         phase: Phase::Ended,
         paused: left.paused,
-        skus,
-        rounds: Vec::new(),
+        skus: skus.chain(listed().map(grabs::count_packets)).collect(),
+        rounds: listed().map(grabs::count).collect(),
         accepted: shards.iter().map(|shard| shard.accepted).sum(),
         refused: std::collections::BTreeMap::new(),
         shards,
-        at_ms,
-    })))
+        at_ms: UnixMillis(0),
+    }))
+}
+
+fn shard_view(row: &ShardRow) -> ShardView {
+    ShardView { shard: row.shard, accepted: u64::from(row.orders_placed), skus: Vec::new(), rounds: Vec::new() }
 }
 
 fn count(row: &SkuRow) -> SkuCount {
@@ -205,17 +221,6 @@ fn count(row: &SkuRow) -> SkuCount {
         available: units(row.available),
         held: units(row.held),
         sold: units(row.sold),
-    }
-}
-
-/// A round, whose packets are counted like units.
-fn count_round(row: &RoundRow) -> SkuCount {
-    SkuCount {
-        sku_id: Definition::sku_of_round(row.round.0.into()),
-        stock: Qty(row.terms.packets),
-        available: Qty(row.terms.packets.saturating_sub(row.granted + row.refunded)),
-        held: Qty(0),
-        sold: Qty(row.granted),
     }
 }
 

@@ -39,6 +39,7 @@ impl Shard {
         GrabView {
             grab_id: grab.order_id,
             activity_id: grab.activity_id,
+            user: grab.user,
             round,
             packet: self.state.rounds()[round].plan.packet(slot),
             amount_cents: grab.amount_cents,

@@ -65,7 +65,14 @@ impl Shard {
             Question::Payments { numbers } => {
                 Ok(Answer::Payments(numbers.iter().filter_map(|number| self.state.payment(*number)).collect()))
             }
-            Question::Orders(page) => Ok(self.page(page)),
+            Question::Orders(page) => {
+                let (orders, next) = self.page(page);
+                Ok(Answer::Page(orders, next))
+            }
+            Question::Grabs(page) => {
+                let (grabs, next) = self.page(page);
+                Ok(Answer::GrabPage(grabs.iter().map(|grab| self.grab_view(grab)).collect(), next))
+            }
             Question::Sale => Ok(Answer::Sale(Box::new(self.view(at_ms)))),
             Question::Place(_)
             | Question::Cancel(_)
@@ -81,9 +88,9 @@ impl Shard {
         }
     }
 
-    /// One page of the shard's orders. Scans at most [`SCAN_MAX`] orders, so that a rare state cannot hold up the sale; a page may
+    /// One page of the shard's orders, or grabs. Scans at most [`SCAN_MAX`] orders, so that a rare state cannot hold up the sale; a page may
     /// therefore be short and still have a next one.
-    fn page(&self, page: &Page) -> Answer {
+    fn page(&self, page: &Page) -> (Vec<OrderView>, Option<OrderId>) {
         let mut found = Vec::new();
         let after =
             page.after.filter(|after| after.shard() == Some(self.id())).and_then(OrderId::sequence).unwrap_or(0);
@@ -96,7 +103,7 @@ impl Shard {
             let more = orders.len() > page.limit;
             orders.truncate(page.limit);
             let next = orders.last().filter(|_| more).map(|order| order.order_id);
-            return Answer::Page(orders, next);
+            return (orders, next);
         }
         for (number, state) in self.state.states_from(after.saturating_add(1)).take(SCAN_MAX) {
             last = number;
@@ -108,7 +115,7 @@ impl Shard {
             }
         }
         let next = (last < self.state.orders_placed()).then(|| self.state.order_id(last));
-        Answer::Page(found, next)
+        (found, next)
     }
 
     fn view(&self, at_ms: UnixMillis) -> SaleView {

@@ -3,6 +3,7 @@
 mod access;
 pub mod activities;
 pub mod change;
+pub mod grabs;
 pub mod orders;
 pub mod red_packets;
 pub mod refunds;
@@ -29,6 +30,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(post("/admin/v1/activities/{activity_id}/stock", stock::add_stock))
         .service(get("/admin/v1/activities/{activity_id}/stats", stock::stats))
         .service(get("/admin/v1/activities/{activity_id}/orders", orders::orders))
+        .service(get("/admin/v1/activities/{activity_id}/grabs", grabs::grabs))
         .service(get("/admin/v1/orders/{order_id}", orders::order))
         .service(post("/admin/v1/orders/{order_id}/refund", refunds::refund))
         .service(get("/admin/v1/refunds", refunds::refunds))

@@ -41,11 +41,11 @@ pub async fn grab(request: HttpRequest, state: Data<State>) -> Reply {
     match state.router()?.grab(activity_id, command::Grab { user, key }).answer().await {
         Answer::Grab { grab, replayed: false } => {
             state.metrics.grabs_granted.inc();
-            Ok(reply(StatusCode::CREATED, &Grab::from(grab)))
+            Ok(reply(StatusCode::CREATED, &Grab::own(&grab)))
         }
         Answer::Grab { grab, replayed: true } => {
             state.metrics.grabs_replayed.inc();
-            Ok(replayed(reply(StatusCode::OK, &Grab::from(grab))))
+            Ok(replayed(reply(StatusCode::OK, &Grab::own(&grab))))
         }
         other => Err(refusal(other)),
     }
@@ -72,7 +72,7 @@ pub async fn own_grabs(request: HttpRequest, state: Data<State>) -> Reply {
     let question = Question::GrabsOf { user, before, limit: page_limit(wanted.limit)? };
     match state.router()?.ask(Kind::RedPacket, activity_id, user, question).answer().await {
         Answer::Grabs(grabs, next) => {
-            let grabs = grabs.into_iter().map(Grab::from).collect();
+            let grabs = grabs.iter().map(Grab::own).collect();
             Ok(reply(StatusCode::OK, &Grabs { grabs, next_cursor: next.map(|next| next.to_string()) }))
         }
         other => Err(refusal(other)),

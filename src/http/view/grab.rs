@@ -1,11 +1,11 @@
-//! Packets that were grabbed, as their owners see them.
+//! Packets that were grabbed, as their owners and as operators see them.
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::text;
+use super::{maybe_text, text};
 use crate::actors::ask::GrabView;
-use crate::ids::{ActivityId, OrderId};
+use crate::ids::{ActivityId, OrderId, UserId};
 
 /// A packet that was grabbed. It is yours at once, and for good.
 #[derive(Serialize, ToSchema)]
@@ -32,10 +32,15 @@ pub struct Grab {
     /// When it was grabbed.
     #[schema(example = 1_794_398_400_120_u64)]
     granted_at_ms: u64,
+    /// Whose it is; only operators see it.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_text")]
+    #[schema(value_type = Option<String>, example = "42")]
+    user_id: Option<UserId>,
 }
 
-impl From<GrabView> for Grab {
-    fn from(grab: GrabView) -> Self {
+impl Grab {
+    /// As its owner sees it.
+    pub fn own(grab: &GrabView) -> Self {
         Self {
             grab_id: grab.grab_id,
             activity_id: grab.activity_id,
@@ -44,15 +49,21 @@ impl From<GrabView> for Grab {
             amount_cents: grab.amount_cents.0,
             state: "granted",
             granted_at_ms: grab.granted_at_ms.0,
+            user_id: None,
         }
+    }
+
+    /// As an operator sees it.
+    pub fn for_operator(grab: &GrabView) -> Self {
+        Self { user_id: Some(grab.user), ..Self::own(grab) }
     }
 }
 
 /// Several grabs.
 #[derive(Serialize, ToSchema)]
 pub struct Grabs {
-    /// Newest first.
+    /// Newest first for a shopper, oldest first for an operator.
     pub grabs: Vec<Grab>,
-    /// Where the next page starts; `null` at the end.
+    /// Where the next page starts; `null` at the end. A page may be short and still have a next one.
     pub next_cursor: Option<String>,
 }

@@ -14,6 +14,8 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use serde::{Serialize, Serializer};
 
+use crate::ids::UserId;
+
 pub use activity::{Activities, ActivityDetail, ActivityLine, Standing, StandingPage};
 pub use change::{ChangeReport, EntryFault, ReloadReport};
 pub use grab::{Grab, Grabs};
@@ -25,6 +27,14 @@ pub use stats::Stats;
 /// An id as a string.
 fn text<S: Serializer, T: Display>(id: &T, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(id)
+}
+
+/// Whose something is, as a string, where that is told.
+fn maybe_text<S: Serializer>(id: &Option<UserId>, to: S) -> Result<S::Ok, S::Error> {
+    match id {
+        Some(id) => to.collect_str(id),
+        None => to.serialize_none(),
+    }
 }
 
 /// A response with a JSON body.

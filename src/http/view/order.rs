@@ -1,9 +1,9 @@
 //! Orders, as their owners and as operators see them.
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{OrderPayment, text};
+use super::{OrderPayment, maybe_text, text};
 use crate::domain::{OrderState, OrderView};
 use crate::ids::{ActivityId, OrderId, UserId};
 
@@ -120,12 +120,5 @@ impl Outcome {
             state: order.map(|order| order.state),
             expires_at_ms: order.map(|order| order.expires_at_ms.0),
         }
-    }
-}
-
-fn maybe_text<S: Serializer>(id: &Option<UserId>, to: S) -> Result<S::Ok, S::Error> {
-    match id {
-        Some(id) => to.collect_str(id),
-        None => to.serialize_none(),
     }
 }

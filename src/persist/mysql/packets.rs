@@ -6,15 +6,15 @@ use sqlx::mysql::{MySqlConnection, MySqlRow};
 use sqlx::{Row, query};
 
 use super::error::Error;
-use super::rows::{OrderRow, RoundRow};
+use super::rows::{GrabRow, RoundRow};
 use super::session::unreadable;
+use crate::domain::Definition;
 use crate::domain::split::{Seed, Split, Terms};
-use crate::domain::{Definition, OrderState};
-use crate::ids::{ActivityId, Cents, KeyDigest, OrderId, Seq, SkuIndex, UnixMillis, UserId};
+use crate::ids::{ActivityId, Cents, KeyDigest, OrderId, Seq, SkuIndex, UnixMillis};
 
-/// What [`grab`] reads, of grabs `g` and their rounds `r`.
-pub(super) const GRAB_COLUMNS: &str = "g.grab_id, g.activity_id, g.round, g.packet, g.user_id, g.amount_cents, \
-    g.currency, g.idempotency_digest, g.granted_at_ms, g.seq, r.first_slot";
+/// What [`grab`] reads.
+pub(super) const GRAB_COLUMNS: &str = "grab_id, activity_id, round, packet, user_id, amount_cents, currency, \
+    idempotency_digest, granted_at_ms, seq";
 
 /// A definition as `operator_actions` has it. The rounds' plans are left out, with the seeds in them: who reads MySQL
 /// would know every amount before the round starts.
@@ -69,33 +69,21 @@ fn round(row: &MySqlRow) -> Result<RoundRow, sqlx::Error> {
     })
 }
 
-/// Reads a grab, of the columns [`GRAB_COLUMNS`], as the domain keeps it: as a paid order of its round's slot that was
-/// bought for nothing.
-pub(super) fn grab(row: &MySqlRow) -> Result<OrderRow, sqlx::Error> {
+/// Reads a row of `red_packet_grabs`.
+pub(super) fn grab(row: &MySqlRow) -> Result<GrabRow, sqlx::Error> {
     let key: Option<Vec<u8>> = row.try_get("idempotency_digest")?;
     let key = key.map(|bytes| bytes.try_into().map(KeyDigest).map_err(|_| odd("a digest has 16 bytes")));
-    let user: UserId =
-        row.try_get::<String, _>("user_id")?.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
-    let (packet, first_slot): (u32, u32) = (row.try_get("packet")?, row.try_get("first_slot")?);
-    let (at_ms, seq) = (UnixMillis(row.try_get("granted_at_ms")?), Seq(row.try_get("seq")?));
-    Ok(OrderRow {
-        order_id: OrderId(row.try_get("grab_id")?),
+    Ok(GrabRow {
+        grab_id: OrderId(row.try_get("grab_id")?),
         activity_id: ActivityId(row.try_get("activity_id")?),
-        sku_id: Definition::sku_of_round(row.try_get::<u16, _>("round")?.into()),
-        user,
-        quantity: 1,
+        round: SkuIndex(row.try_get("round")?),
+        packet: row.try_get("packet")?,
+        user: row.try_get::<String, _>("user_id")?.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
         amount_cents: Cents(row.try_get("amount_cents")?),
         currency: row.try_get("currency")?,
-        state: OrderState::Paid,
-        reference: None,
         key: key.transpose()?,
-        held_at_ms: at_ms,
-        expires_at_ms: at_ms,
-        ended_at_ms: Some(at_ms),
-        placed_seq: seq,
-        seq,
-        live: true,
-        slots: vec![first_slot.checked_add(packet).ok_or_else(|| odd("a packet has no slot"))?],
+        granted_at_ms: UnixMillis(row.try_get("granted_at_ms")?),
+        seq: Seq(row.try_get("seq")?),
     })
 }
 

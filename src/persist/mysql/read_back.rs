@@ -2,6 +2,8 @@
 //!
 //! Rows are read as they stand at the cursor. What is asked for here has left memory, and nothing happens to it any more.
 
+mod grabs;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +15,7 @@ use sqlx::{AssertSqlSafe, Row, query};
 use super::connect::{Target, in_time};
 use super::cursor;
 use super::error::Error;
-use super::packets::{self, GRAB_COLUMNS};
+use super::packets;
 use super::rows::{OrderRow, PaymentRow, RoundRow, ShardRow, SkuRow};
 use super::session::{self, unreadable};
 use crate::domain::round::Plan;
@@ -28,17 +30,17 @@ const DOING: &str = "reading orders back";
 const STATEMENT_ORDERS: usize = 500;
 const COLUMNS: &str = "order_id, activity_id, sku_id, user_id, quantity, amount_cents, currency, state, ref, \
                        idempotency_digest, held_at_ms, expires_at_ms, ended_at_ms, placed_seq, seq";
-const GRABS: &str =
-    "red_packet_grabs g JOIN red_packet_rounds r ON r.activity_id = g.activity_id AND r.round = g.round";
 
-/// Which orders are wanted, of one shard.
+pub use grabs::ShardRound;
+
+/// Which orders are wanted, or which grabs, of one shard.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted {
     /// The shard.
     pub shard: ShardId,
     /// Only this user's.
     pub user: Option<UserId>,
-    /// Only in this state.
+    /// Only in this state. A grab has none: it is final.
     pub state: Option<OrderState>,
     /// Only those that were placed by a request with this key.
     pub key: Option<KeyDigest>,
@@ -48,6 +50,47 @@ pub struct Wanted {
     pub newest_first: bool,
     /// At most so many.
     pub limit: usize,
+}
+
+impl Wanted {
+    /// The statement that selects `columns` of a table whose ids are those of `id`. What it asks for is bound by
+    /// [`Wanted::bind`].
+    fn sql(&self, columns: &str, table: &str, id: &str) -> String {
+        let mut sql = format!("SELECT {columns} FROM {table} WHERE {id} BETWEEN ? AND ?");
+        if self.user.is_some() {
+            sql.push_str(" AND user_id = ?");
+        }
+        if self.key.is_some() {
+            sql.push_str(" AND idempotency_digest = ?");
+        }
+        if self.state.is_some() {
+            sql.push_str(" AND state = ?");
+        }
+        let direction = if self.newest_first { " DESC" } else { "" };
+        sql + &format!(" ORDER BY {id}{direction} LIMIT ?")
+    }
+
+    fn bind(&self, sql: String) -> Query<'_, MySql, MySqlArguments> {
+        // A shard's orders are a range of the ids; a user's are few and have an index of their own.
+        let (first, last) = (OrderId::new(self.shard, 0).0, OrderId::new(self.shard, u32::MAX).0);
+        let beyond = self.beyond.map(|number| OrderId::new(self.shard, number).0);
+        let (first, last) = match (beyond, self.newest_first) {
+            (None, _) => (first, last),
+            (Some(beyond), false) => (beyond + 1, last),
+            (Some(beyond), true) => (first, beyond.saturating_sub(1)),
+        };
+        let mut asked = query(AssertSqlSafe(sql)).bind(first).bind(last);
+        if let Some(user) = self.user {
+            asked = asked.bind(user.to_string());
+        }
+        if let Some(key) = self.key {
+            asked = asked.bind(key.0.to_vec());
+        }
+        if let Some(state) = self.state {
+            asked = asked.bind(state.as_str());
+        }
+        asked.bind(u64::try_from(self.limit).unwrap_or(u64::MAX))
+    }
 }
 
 /// An order that was found.
@@ -100,19 +143,15 @@ impl ReadBack {
         if cursor >= wanted { Ok(()) } else { Err(Error::Lacks { cursor, wanted }) }
     }
 
-    /// One order, or grab.
+    /// One order.
     ///
     /// # Errors
     /// Where MySQL cannot tell.
     pub async fn order(&mut self, order_id: OrderId) -> Result<Option<Found>, Error> {
         self.ask(async |connection| {
             let sql = format!("SELECT {COLUMNS} FROM orders WHERE order_id = ?");
-            let mut rows = read(connection, query(AssertSqlSafe(sql)).bind(order_id.0)).await?;
-            if rows.is_empty() {
-                let sql = format!("SELECT {GRAB_COLUMNS} FROM {GRABS} WHERE g.grab_id = ?");
-                rows = read_grabs(connection, query(AssertSqlSafe(sql)).bind(order_id.0)).await?;
-            }
-            Ok(rows.into_iter().next())
+            let asked = query(AssertSqlSafe(sql)).bind(order_id.0);
+            Ok(read(connection, asked).await?.into_iter().next())
         })
         .await
     }
@@ -133,47 +172,13 @@ impl ReadBack {
         .await
     }
 
-    /// Orders of a shard, or grabs.
+    /// Orders of a shard.
     ///
     /// # Errors
     /// Where MySQL cannot tell.
     pub async fn orders(&mut self, wanted: Wanted) -> Result<Vec<Found>, Error> {
-        // A shard's orders are a range of the ids; a user's are few and have an index of their own.
-        let (first, last) = (OrderId::new(wanted.shard, 0).0, OrderId::new(wanted.shard, u32::MAX).0);
-        let beyond = wanted.beyond.map(|number| OrderId::new(wanted.shard, number).0);
-        let (first, last) = match (beyond, wanted.newest_first) {
-            (None, _) => (first, last),
-            (Some(beyond), false) => (beyond + 1, last),
-            (Some(beyond), true) => (first, beyond.saturating_sub(1)),
-        };
-        let sql = format!("SELECT {COLUMNS} FROM orders WHERE order_id BETWEEN ? AND ?");
-        let sql = sql + &conditions(&wanted, "order_id", wanted.state.is_some());
-        let of_grabs = format!("SELECT {GRAB_COLUMNS} FROM {GRABS} WHERE g.grab_id BETWEEN ? AND ?");
-        let of_grabs = of_grabs + &conditions(&wanted, "grab_id", false);
-        self.ask(async |connection| {
-            let bound = |sql: &str| {
-                let mut asked = query(AssertSqlSafe(sql.to_owned())).bind(first).bind(last);
-                if let Some(user) = wanted.user {
-                    asked = asked.bind(user.to_string());
-                }
-                if let Some(key) = wanted.key {
-                    asked = asked.bind(key.0.to_vec());
-                }
-                asked
-            };
-            let limit = u64::try_from(wanted.limit).unwrap_or(u64::MAX);
-            let mut asked = bound(&sql);
-            if let Some(state) = wanted.state {
-                asked = asked.bind(state.as_str());
-            }
-            let orders = read(connection, asked.bind(limit)).await?;
-            // A shard has orders or grabs, and a grab is as final as what was paid.
-            if orders.is_empty() && wanted.state.is_none_or(|state| state == OrderState::Paid) {
-                return read_grabs(connection, bound(&of_grabs).bind(limit)).await;
-            }
-            Ok(orders)
-        })
-        .await
+        let sql = wanted.sql(COLUMNS, "orders", "order_id");
+        self.ask(async |connection| read(connection, wanted.bind(sql.clone())).await).await
     }
 
     /// An activity as it was at its end; `None` where MySQL does not have it.
@@ -228,32 +233,6 @@ impl ReadBack {
         self.connection = Some(connection);
         Ok(answer)
     }
-}
-
-/// What follows on a range of ids.
-fn conditions(wanted: &Wanted, id: &str, of_state: bool) -> String {
-    let mut sql = String::new();
-    if wanted.user.is_some() {
-        sql.push_str(" AND user_id = ?");
-    }
-    if wanted.key.is_some() {
-        sql.push_str(" AND idempotency_digest = ?");
-    }
-    if of_state {
-        sql.push_str(" AND state = ?");
-    }
-    let direction = if wanted.newest_first { " DESC" } else { "" };
-    sql + &format!(" ORDER BY {id}{direction} LIMIT ?")
-}
-
-/// Reads grabs, which are found as orders.
-async fn read_grabs(
-    connection: &mut MySqlConnection,
-    asked: Query<'_, MySql, MySqlArguments>,
-) -> Result<Vec<Found>, Error> {
-    let rows = asked.fetch_all(connection).await.map_err(Error::sql(DOING))?;
-    let grabs = rows.iter().map(|row| Ok(Found { row: packets::grab(row)?, payments: Vec::new() }));
-    grabs.collect::<Result<_, _>>().map_err(unreadable("red_packet_grabs"))
 }
 
 /// Reads orders with their slots and payments.
