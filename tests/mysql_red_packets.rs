@@ -212,7 +212,7 @@ fn whatever_is_changed_in_any_column_is_named() {
                 (_, "int" | "bigint") => format!("COALESCE({column}, 0) + 1000000"),
                 (_, "binary") => "UNHEX(REPEAT('a7', 16))".to_owned(),
                 (_, "char") => "REPEAT('e', 64)".to_owned(),
-                _ => format!("CONCAT(LEFT({column}, 15), 'x')"),
+                _ => format!("CONCAT(LEFT(COALESCE({column}, ''), 15), 'x')"),
             };
             let is_key = key.split(", ").any(|key| key == column);
             let (differences, words) = if is_key { (2, [table, " is "]) } else { (1, [&*column, "the journal gives"]) };

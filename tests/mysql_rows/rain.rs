@@ -50,9 +50,13 @@ impl History {
         let mut wide = wide;
         wide.packets.as_deref_mut().expect("it has packets").rounds[1].total_cents = 80 * 4_000_000_000 + 79;
         history.rain(ActivityId(1 << 52), ShardId(41), wide);
-        let shop = Some(Shop { merchant: UserId(500), funding_ref: Some("F-1 \"\\".into()), key: None });
-        let shop = Packets { shop, ..packets(Split::Random, [10, 10_000], vec![round(1_000, 1_300, 2_000, 20)]) };
-        history.rain(ActivityId(33), ShardId(44), red_packets("Shop's", "CNY", 1, 1, shop));
+        for (number, funding_ref) in [(0, Some("F-1\"\\")), (1, Some("F-2")), (2, None)] {
+            let shop =
+                Some(Shop { merchant: UserId(500 + number), funding_ref: funding_ref.map(Into::into), key: None });
+            let shop = Packets { shop, ..packets(Split::Random, [10, 10_000], vec![round(1_000, 1_300, 2_000, 20)]) };
+            let (activity_id, shard) = (ActivityId(33 + number), ShardId(u32::try_from(44 + number).expect("few")));
+            history.rain(activity_id, shard, red_packets("Shop's", "CNY", 1, 1, shop));
+        }
         history.define(ActivityId(17), ShardId(50), &definition(), true);
         (0..steps).for_each(|_| history.rain_step());
         history.rain_ends();

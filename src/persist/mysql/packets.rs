@@ -31,7 +31,7 @@ pub(super) fn as_json(definition: &Definition) -> String {
 pub(super) async fn rounds(connection: &mut MySqlConnection, of: Option<ActivityId>) -> Result<Vec<RoundRow>, Error> {
     let rows = query(
         "SELECT activity_id, round, starts_at_ms, ends_at_ms, split, min_cents, max_cents, listed, total_cents, packets, \
-         first_slot, granted, granted_cents, refunded, refunded_cents, ended_at_ms, commitment, seed, seq \
+         first_slot, granted, granted_cents, refunded, refunded_cents, ended_at_ms, commitment, seed, merchant_id, funding_ref, seq \
          FROM red_packet_rounds WHERE ? IS NULL OR activity_id = ? ORDER BY activity_id, round",
     );
     let rows = rows.bind(of.map(|id| id.0)).bind(of.map(|id| id.0)).fetch_all(connection).await;
@@ -44,6 +44,7 @@ fn round(row: &MySqlRow) -> Result<RoundRow, sqlx::Error> {
     let split = [Split::Random, Split::Equal].into_iter().find(|known| known.as_str() == split);
     let seed: Option<String> = row.try_get("seed")?;
     let seed = seed.map(|seed| seed_of(&seed).ok_or_else(|| odd("a seed is 64 hexadecimal digits")));
+    let merchant: Option<String> = row.try_get("merchant_id")?;
     Ok(RoundRow {
         activity_id: ActivityId(row.try_get("activity_id")?),
         round: SkuIndex(row.try_get("round")?),
@@ -65,6 +66,8 @@ fn round(row: &MySqlRow) -> Result<RoundRow, sqlx::Error> {
         ended_at_ms: row.try_get::<Option<u64>, _>("ended_at_ms")?.map(UnixMillis),
         commitment: row.try_get("commitment")?,
         seed: seed.transpose()?,
+        merchant: merchant.map(|id| id.parse()).transpose().map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
+        funding_ref: row.try_get("funding_ref")?,
         seq: Seq(row.try_get("seq")?),
     })
 }

@@ -186,6 +186,10 @@ pub struct RoundRow {
     pub commitment: String,
     /// By what chance, where that is known and the round is over.
     pub seed: Option<Seed>,
+    /// The shop that made it, where one did.
+    pub merchant: Option<UserId>,
+    /// The shop's own reference for the money.
+    pub funding_ref: Option<String>,
     /// The event that changed it last.
     pub seq: Seq,
 }

@@ -155,6 +155,8 @@ pub(super) const RED_PACKET_ROUNDS: Table = Table {
         ("ended_at_ms", Unsigned),
         ("commitment", Text),
         ("seed", Text),
+        ("merchant_id", Text),
+        ("funding_ref", Text),
         ("seq", Unsigned),
     ],
 };

@@ -142,15 +142,15 @@ const GRABS: Into = Into {
 const ROUNDS: Into = Into {
     before: "INSERT INTO red_packet_rounds (activity_id, round, starts_at_ms, ends_at_ms, split, min_cents, max_cents, \
              listed, total_cents, packets, first_slot, granted, granted_cents, refunded, refunded_cents, is_over, \
-             ended_at_ms, commitment, seed, seq) VALUES ",
-    row: "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+             ended_at_ms, commitment, seed, merchant_id, funding_ref, seq) VALUES ",
+    row: "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     after: " ON DUPLICATE KEY UPDATE starts_at_ms = VALUES(starts_at_ms), ends_at_ms = VALUES(ends_at_ms), \
             split = VALUES(split), min_cents = VALUES(min_cents), max_cents = VALUES(max_cents), \
             listed = VALUES(listed), total_cents = VALUES(total_cents), packets = VALUES(packets), \
             first_slot = VALUES(first_slot), granted = VALUES(granted), granted_cents = VALUES(granted_cents), \
             refunded = VALUES(refunded), refunded_cents = VALUES(refunded_cents), is_over = VALUES(is_over), \
             ended_at_ms = VALUES(ended_at_ms), commitment = VALUES(commitment), seed = VALUES(seed), \
-            seq = VALUES(seq)",
+            merchant_id = VALUES(merchant_id), funding_ref = VALUES(funding_ref), seq = VALUES(seq)",
     sizes: &STATEMENT_ROWS,
 };
 
@@ -254,5 +254,6 @@ fn bind_round(query: Bound, row: &RoundRow) -> Bound {
     let query = query.bind(u8::from(row.listed)).bind(terms.total_cents).bind(terms.packets).bind(row.first_slot);
     let query = query.bind(row.granted).bind(row.granted_cents).bind(row.refunded).bind(row.refunded_cents);
     let query = query.bind(u8::from(row.ended_at_ms.is_some())).bind(row.ended_at_ms.map(|at_ms| at_ms.0));
-    query.bind(row.commitment.clone()).bind(row.seed.map(Seed::to_hex)).bind(row.seq.0)
+    let query = query.bind(row.commitment.clone()).bind(row.seed.map(Seed::to_hex));
+    query.bind(row.merchant.map(|id| id.to_string())).bind(row.funding_ref.clone()).bind(row.seq.0)
 }

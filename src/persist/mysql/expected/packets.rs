@@ -88,9 +88,10 @@ impl Expected {
             }
         }
         let rounds = self.activities.iter().flat_map(|(activity_id, activity)| {
-            (0u16..).zip(&activity.rounds).map(move |(number, round)| (*activity_id, number, round))
+            let shop = activity.definition.shop();
+            (0u16..).zip(&activity.rounds).map(move |(number, round)| (*activity_id, shop, number, round))
         });
-        rounds.map(move |(activity_id, number, round)| {
+        rounds.map(move |(activity_id, shop, number, round)| {
             let terms = &round.plan.terms;
             let (packets, cents) = granted.get(&(activity_id, number)).copied().unwrap_or_default();
             let over = round.over.as_ref();
@@ -114,6 +115,8 @@ impl Expected {
                 Cell::number_or_null(over.map(|over| over.at_ms.0)),
                 Cell::text(terms.commitment(round.plan.seed)),
                 over.map_or(Cell::Null, |_| Cell::text(round.plan.seed.to_hex())),
+                shop.map_or(Cell::Null, |shop| Cell::text(shop.merchant.to_string())),
+                shop.and_then(|shop| shop.funding_ref.as_deref()).map_or(Cell::Null, Cell::text),
                 Cell::number(round.seq.0),
             ]
         })

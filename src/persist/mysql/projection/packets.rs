@@ -83,6 +83,8 @@ impl Known {
                 ended_at_ms: None,
                 commitment: plan.terms.commitment(plan.seed),
                 seed: None,
+                merchant: packets.shop.as_ref().map(|shop| shop.merchant),
+                funding_ref: packets.shop.as_ref().and_then(|shop| shop.funding_ref.as_deref()).map(str::to_owned),
                 seq,
             };
             let Some(row) = rows.get_mut(number) else {
