@@ -10,6 +10,7 @@ use super::exit;
 use crate::catalog;
 use crate::clock::Clock;
 use crate::config;
+use crate::domain::definition::Shop;
 use crate::domain::event::{Author, Change, Outcome, StockChange, Switch};
 use crate::domain::slots::Slots;
 use crate::domain::{Definition, Entry, Event};
@@ -159,6 +160,7 @@ impl Names {
                 "activity_defined",
                 json!({
                     "definition": catalog::to_json(&event.definition),
+                    "shop": shop(&event.definition),
                     "from_catalog": event.from_catalog,
                     "change": change(&event.change),
                 }),
@@ -219,6 +221,7 @@ impl Names {
                     "round": event.round,
                     "refunded": event.slots.count(),
                     "refunded_cents": event.refunded_cents,
+                    "seed": event.seed.to_hex(),
                 }),
             ),
             Event::OrderRefunded(event) => (
@@ -270,6 +273,12 @@ impl Names {
             StockChange::Removed { sku, slots } => json!({ "sku_id": self.sku(shard, *sku), "removed": ranges(slots) }),
         }
     }
+}
+
+/// Whose packets an activity hands out, where it is a shop's own.
+fn shop(definition: &Definition) -> Option<Value> {
+    let of = |shop: &Shop| json!({ "merchant_id": shop.merchant.to_string(), "funding_ref": shop.funding_ref });
+    definition.shop().map(of)
 }
 
 fn outcome(outcome: &Outcome) -> Value {
