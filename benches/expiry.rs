@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use doorbuster::actors::desk::{By, Put};
 use doorbuster::actors::router::Notice;
-use doorbuster::actors::{Ack, Answer, Asked, CatalogSource, House, Question, Readiness, Settings};
+use doorbuster::actors::{Ack, Answer, Asked, CatalogSource, House, Question, Readiness, Settings, Threads};
 use doorbuster::catalog;
 use doorbuster::clock::Clock;
 use doorbuster::domain::Sales;
@@ -134,7 +134,7 @@ async fn run() {
         mysql: None,
         catalog: CatalogSource::Dir("nowhere".into()),
         mailbox: 16_384,
-        arbiters: 1,
+        threads: Threads::Own(1),
     };
     let house = House::open(settings, Sales::default());
     let definition = catalog::read_toml(SALE, "bench".as_ref()).expect("a sound sale");

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use doorbuster::actors::desk::{By, Put};
-use doorbuster::actors::{Ack, Answer, Asked, CatalogSource, House, Readiness, Settings};
+use doorbuster::actors::{Ack, Answer, Asked, CatalogSource, House, Readiness, Settings, Threads};
 use doorbuster::catalog::{self, ShopPacket};
 use doorbuster::clock::Clock;
 use doorbuster::domain::Sales;
@@ -64,7 +64,7 @@ impl Bench {
             mysql: None,
             catalog: CatalogSource::Dir("nowhere".into()),
             mailbox: IN_FLIGHT,
-            arbiters: std::thread::available_parallelism().map_or(1, usize::from),
+            threads: Threads::Own(std::thread::available_parallelism().map_or(1, usize::from)),
         };
         let house = House::open(settings, Sales::default());
         Self { house, writer, last: ActivityId(0), _dir: dir }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use doorbuster::actors::desk::{By, Put};
-use doorbuster::actors::{Ack, Answer, Asked, CatalogSource, House, Readiness, Settings};
+use doorbuster::actors::{Ack, Answer, Asked, CatalogSource, House, Readiness, Settings, Threads};
 use doorbuster::catalog;
 use doorbuster::clock::Clock;
 use doorbuster::domain::command::{PlaceOrder, Source};
@@ -83,7 +83,7 @@ impl Bench {
             mysql: None,
             catalog: CatalogSource::Dir("nowhere".into()),
             mailbox: IN_FLIGHT,
-            arbiters: std::thread::available_parallelism().map_or(1, usize::from),
+            threads: Threads::Own(std::thread::available_parallelism().map_or(1, usize::from)),
         };
         let (sales, last) = match kind {
             Kind::Shards(_) => (Sales::default(), ActivityId(0)),

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use doorbuster::actors::{CatalogSource, House, Readiness, Settings};
+use doorbuster::actors::{CatalogSource, House, Readiness, Settings, Threads};
 use doorbuster::catalog;
 use doorbuster::clock::Clock;
 use doorbuster::domain::command::RequestKey;
@@ -97,7 +97,7 @@ async fn bytes_each(definition: impl Fn(u32) -> Definition, have_left: bool) -> 
         history,
         catalog: CatalogSource::Dir("nowhere".into()),
         mailbox: 1_024,
-        arbiters: 1,
+        threads: Threads::Own(1),
     };
     let house = House::open(settings, sales);
     house.settle().await;

@@ -40,8 +40,35 @@ pub struct Settings {
     pub catalog: CatalogSource,
     /// Messages that may wait for one shard.
     pub mailbox: usize,
-    /// Threads that busy shards are spread over; small activities have one more.
-    pub arbiters: usize,
+    /// The threads that the actors run on.
+    pub threads: Threads,
+}
+
+/// The threads that actors run on.
+pub enum Threads {
+    /// Of their own: so many for busy shards, and one more for small activities.
+    Own(usize),
+    /// Others', such as those that serve HTTP: where cores are few, a thread more is a switch more for each question.
+    Shared(Vec<ArbiterHandle>),
+}
+
+impl Threads {
+    /// Starts those that are its own; gives the handles for busy shards, and the one for small activities.
+    fn start(self) -> (Vec<Arbiter>, Vec<ArbiterHandle>, ArbiterHandle) {
+        match self {
+            Self::Shared(handles) if !handles.is_empty() => {
+                let for_small = handles.last().expect("there is one at least").clone();
+                (Vec::new(), handles, for_small)
+            }
+            Self::Own(_) | Self::Shared(_) => {
+                let busy = if let Self::Own(busy) = self { busy.max(1) } else { 1 };
+                let arbiters: Vec<Arbiter> = (0..=busy).map(|_| Arbiter::new()).collect();
+                let mut handles: Vec<ArbiterHandle> = arbiters.iter().map(Arbiter::handle).collect();
+                let for_small = handles.pop().expect("there is one more than busy ones");
+                (arbiters, handles, for_small)
+            }
+        }
+    }
 }
 
 /// The actors of a process.
@@ -117,23 +144,22 @@ impl House {
     /// until the caller says [`Readiness::ready`].
     #[must_use]
     pub fn open(settings: Settings, mut recovered: Sales) -> Self {
-        let Settings { journal, clock, readiness, history, mysql, catalog, mailbox, arbiters } = settings;
+        let Settings { journal, clock, readiness, history, mysql, catalog, mailbox, threads } = settings;
         let (target, shipped) = mysql.unzip();
         let archive = Archive::open(history, clock.clone(), target);
         let shipping = shipped.clone().map(|shipped| (shipped, journal.clone()));
-        let arbiters: Vec<Arbiter> = (0..=arbiters.max(1)).map(|_| Arbiter::new()).collect();
-        let (for_small, for_busy) = arbiters.split_last().expect("there is one at least");
+        let (arbiters, for_busy, for_small) = threads.start();
         let shared = Shared { journal, clock, readiness, shipped, mailbox };
         let shared_host = Host::new(shared.clone());
         let payments = PaymentIndex::of(&recovered);
         let suspense = SuspenseAccount::new(recovered.suspense().clone(), payments.clone(), shared.clone());
-        let suspense = SuspenseAccount::start_in_arbiter(&for_small.handle(), |_| suspense);
+        let suspense = SuspenseAccount::start_in_arbiter(&for_small, |_| suspense);
         let router = Router::new(archive, &shared, shipping, payments.clone(), suspense);
         let mut nursery = Nursery {
-            shared_host: Host::start_in_arbiter(&for_small.handle(), |_| shared_host),
+            shared_host: Host::start_in_arbiter(&for_small, |_| shared_host),
             shared,
             router: router.clone(),
-            arbiters: for_busy.iter().map(Arbiter::handle).collect(),
+            arbiters: for_busy,
             started: 0,
             payments,
         };
@@ -156,7 +182,8 @@ impl House {
         }
     }
 
-    /// Stops the arbiters and waits for them: after this no actor submits anything.
+    /// Stops the threads that are its own and waits for them: after this no actor submits anything. Shared ones are others'
+    /// to stop, before this.
     pub fn close(self) {
         for arbiter in &self.arbiters {
             arbiter.stop();

@@ -40,7 +40,7 @@ pub use archive::History;
 pub use ask::{Answer, Asked, Question, Refused, Unavailable};
 pub use catalog_source::{CatalogSource, Unread, look_at_table};
 pub use desk::Desk;
-pub use house::{House, Settings};
+pub use house::{House, Settings, Threads};
 pub use readiness::{Readiness, Stage};
 pub use router::Router;
 pub use shipped::{Lag, Shipped};

@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 use actix_web::web::Data;
 
 use super::shipping::Mysql;
-use crate::actors::{Ack, CatalogSource, Desk, House, Readiness, Settings, Shipped, Shipper, Shipping, apply_catalog};
+use crate::actors::{
+    Ack, CatalogSource, Desk, House, Readiness, Settings, Shipped, Shipper, Shipping, Threads, apply_catalog,
+};
 use crate::clock::{Clock, SLEW_EVERY};
 use crate::config::Config;
 use crate::domain::{Sales, Unfit};
@@ -25,6 +27,12 @@ use crate::telemetry::Metrics;
 
 /// How often the disk's free space is looked at.
 const STORAGE_LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Up to so many cores the actors share the threads that serve shoppers.
+const FEW_CORES: usize = 4;
+
+/// How long the listeners' threads may take to start.
+const WORKERS_WAIT: Duration = Duration::from_secs(5);
 
 /// What of the state the making of a checkpoint may hold in memory at a time; an activity that is larger by itself is held
 /// whole. Some one and a half million orders.
@@ -234,7 +242,7 @@ impl Process {
             mysql: mysql.as_ref().map(|mysql| mysql.target.clone()).zip(shipped.clone()),
             catalog: CatalogSource::of(config),
             mailbox: config.limits.shard_mailbox,
-            arbiters: std::thread::available_parallelism().map_or(1, usize::from),
+            threads: threads(config, state).await,
         };
         let house = House::open(settings, recovered);
 
@@ -279,6 +287,19 @@ impl Process {
         self.shipping.into_iter().for_each(Shipping::stop);
         self.writer.stop()
     }
+}
+
+/// Where the actors run. With few cores, on the threads that serve shoppers: a question then mostly needs no other thread,
+/// and none is woken for it. With more, on their own, since a busy shard would slow the shoppers that share its thread.
+async fn threads(config: &Config, state: &Data<State>) -> Threads {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    if cores > FEW_CORES {
+        return Threads::Own(cores);
+    }
+    let workers = state.workers.started(config.limits.worker_threads());
+    // Where the listeners cannot start, whoever serves them says so.
+    let started = actix_web::rt::time::timeout(WORKERS_WAIT, workers).await;
+    started.map_or(Threads::Own(cores), Threads::Shared)
 }
 
 /// What a server does by the clock, beside its work.

@@ -13,6 +13,7 @@ use super::key::is_visible_ascii;
 use super::problem::Problem;
 use super::state::State;
 use super::unread;
+use crate::actors::Unavailable;
 use crate::telemetry::{Code, Served};
 
 /// Which listener a request came in by; for the counts.
@@ -40,7 +41,12 @@ pub async fn wrap(
     let id = request_id(&request, &state);
     let payload = unread::share(&mut request);
 
-    let mut response = if head_bytes(&request) > state.limits.header_bytes_max {
+    let begun = state.workers.begin();
+    let mut response = if begun.is_none() {
+        let mut response = render(&Problem::unavailable(Unavailable::Draining), &id, &state);
+        response.head_mut().set_connection_type(ConnectionType::Close);
+        request.into_response(response)
+    } else if head_bytes(&request) > state.limits.header_bytes_max {
         let problem = Problem::headers_too_large(state.limits.header_bytes_max);
         request.into_response(render(&problem, &id, &state))
     } else {

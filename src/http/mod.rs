@@ -21,8 +21,10 @@ mod state;
 mod unread;
 mod view;
 mod whole;
+mod workers;
 
 pub use auth::Verifier;
 pub use openapi::description;
 pub use server::{Bound, Drain, bind};
 pub use state::State;
+pub use workers::Workers;

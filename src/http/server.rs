@@ -26,11 +26,15 @@ pub struct Bound {
     pub operator: SocketAddr,
     shopper_server: Server,
     operator_server: Server,
+    state: Data<State>,
+    drain_timeout: Duration,
 }
 
 /// Stops both listeners.
 #[derive(Clone)]
 pub struct Drain {
+    state: Data<State>,
+    timeout: Duration,
     shopper: ServerHandle,
     operator: ServerHandle,
 }
@@ -43,7 +47,10 @@ pub fn bind(config: &Config, state: Data<State>) -> io::Result<Bound> {
     let (shopper_socket, shopper) = listen(config.shopper.listen, config)?;
     let (operator_socket, operator) = listen(config.operator.listen, config)?;
     let (shopper_state, origins) = (state.clone(), config.shopper.cors_origins.clone());
+    let closing = Data::clone(&state);
     let shopper_app = move || {
+        // Made once on each of its threads.
+        shopper_state.workers.note();
         App::new()
             .app_data(shopper_state.clone())
             .app_data(Listener("shopper"))
@@ -89,7 +96,8 @@ pub fn bind(config: &Config, state: Data<State>) -> io::Result<Bound> {
         .disable_signals()
         .listen(operator_socket)?
         .run();
-    Ok(Bound { shopper, operator, shopper_server, operator_server })
+    let drain_timeout = Duration::from_secs(limits.drain_timeout_s);
+    Ok(Bound { shopper, operator, shopper_server, operator_server, state: closing, drain_timeout })
 }
 
 impl Bound {
@@ -104,13 +112,18 @@ impl Bound {
     /// What stops both listeners.
     #[must_use]
     pub fn drain(&self) -> Drain {
-        Drain { shopper: self.shopper_server.handle(), operator: self.operator_server.handle() }
+        let (shopper, operator) = (self.shopper_server.handle(), self.operator_server.handle());
+        Drain { state: self.state.clone(), timeout: self.drain_timeout, shopper, operator }
     }
 }
 
 impl Drain {
-    /// Stops accepting, answers what is in flight (at most `drain_timeout_s`), closes the connections.
+    /// Stops accepting, answers what is in flight (at most `drain_timeout_s`), closes the connections. What comes by a
+    /// connection that stands is refused with `draining`.
     pub async fn stop(&self) {
+        tokio::join!(self.shopper.pause(), self.operator.pause());
+        // A thread that has no connections left ends by itself, and the actors on it with it: first all answers are given.
+        let _in_time = tokio::time::timeout(self.timeout, self.state.workers.close()).await;
         tokio::join!(self.shopper.stop(true), self.operator.stop(true));
     }
 }

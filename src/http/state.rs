@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use super::auth::{Bearer, Role, Verifier};
 use super::body::{self, BodyLimits};
 use super::problem::Problem;
+use super::workers::Workers;
 use crate::actors::{Desk, Readiness, Router, Unavailable};
 use crate::config::{Limits, Payments};
 use crate::ids::UserId;
@@ -27,6 +28,8 @@ pub struct State {
     pub readiness: Readiness,
     /// What `/metrics` shows.
     pub metrics: Arc<Metrics>,
+    /// The threads that serve shoppers.
+    pub workers: Workers,
     pub(super) limits: Limits,
     payments: Option<Payments>,
     /// Tells this process's request ids from another's.
@@ -56,7 +59,8 @@ impl State {
             RateLimiter::keyed(Quota::per_second(rate).allow_burst(burst))
         });
         let (actors, refresh) = (OnceLock::new(), OnceLock::new());
-        Self { verifier, readiness, metrics, limits, payments, instance, actors, refresh, quota }
+        let workers = Workers::default();
+        Self { verifier, readiness, metrics, workers, limits, payments, instance, actors, refresh, quota }
     }
 
     /// Gives the handlers their actors. `refresh` runs before each scrape of the metrics.
