@@ -46,7 +46,7 @@ fn script(seed: u64) -> Script {
         total_cents: packets * 137 + 11,
         per_user_limit: 1,
         shards: if seed % 3 == 1 { 3 } else { 1 },
-        first_lasts_ms: (seed % 2 == 0).then_some(700),
+        first_lasts_ms: seed.is_multiple_of(2).then_some(700),
     };
     let mode = Mode::Open { rate: 400.0 * f64::from(scale()) };
     Script { seed, rain, users: 6 * packets, mode, connections: 64, kills: 4 }
