@@ -183,8 +183,7 @@ fn a_hundred_thousand_packets_and_a_million_attempts_add_up_to_the_cent() {
     let script = Script { seed, rain, users: 1_000_000, mode: Mode::Closed, connections: 256, kills: 1 };
     let outcome = play(&script, &Stage::raining(rain, Some(&maria.shop_url(DATABASE))));
     all_is_granted(&script, &outcome);
-    println!("{}", outcome.table);
-    println!("{outcome}");
+    println!("{}{}{outcome}", outcome.table, outcome.audit);
     let split = outcome.rounds[&0];
     println!("audit and journal: {split}");
     println!("clients' log:      {split}; {} lines", outcome.acks);
