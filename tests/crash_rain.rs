@@ -184,9 +184,9 @@ fn a_hundred_thousand_packets_and_a_million_attempts_add_up_to_the_cent() {
     let outcome = play(&script, &Stage::raining(rain, Some(&maria.shop_url(DATABASE))));
     all_is_granted(&script, &outcome);
     println!("{}{}{outcome}", outcome.table, outcome.audit);
-    let split = outcome.rounds[&0];
-    println!("audit and journal: {split}");
-    println!("clients' log:      {split}; {} lines", outcome.acks);
-    assert_eq!(in_mysql(&maria), outcome.rounds);
-    println!("MySQL:             {}; {} rows", in_mysql(&maria)[&0], split.granted.packets);
+    let (rows, told) = (in_mysql(&maria), outcome.by_clients[&0]);
+    assert_eq!(rows, outcome.rounds);
+    println!("journal, as audited: {}", outcome.rounds[&0]);
+    println!("MySQL's rows:        {}", rows[&0]);
+    println!("clients' log:        granted {} cents in {} packets; {} lines", told.cents, told.packets, outcome.acks);
 }

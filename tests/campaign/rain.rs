@@ -45,14 +45,18 @@ pub struct Outcome {
     pub seed: u64,
     /// While packets were left.
     pub kills_in_rain: u64,
+    /// How many grants the crowd had heard of at the last of them.
+    pub heard_at_kill: u64,
     pub kills_in_start: u64,
     pub audits: u64,
     pub operator_changes: u64,
     pub asked: u64,
     pub retries: u64,
     pub acks: u64,
-    /// By the journal; the server and the clients say the same.
+    /// By the journal; the server says the same.
     pub rounds: Splits,
+    /// What was granted in each round, by the clients' log.
+    pub by_clients: BTreeMap<u64, Sums>,
     pub table: String,
     /// What the last audit printed.
     pub audit: String,
@@ -103,10 +107,9 @@ pub fn play(script: &Script, stage: &Stage) -> Outcome {
         assert_eq!((of.granted, of.refunded), (round.granted, round.refunded), "journal and server: {outcome}");
         assert_eq!(of.granted.and(of.refunded), round.total, "M1: {outcome}");
     }
-    let by_clients;
-    (outcome.acks, by_clients) = in_acks(stage);
-    let granted: BTreeMap<u64, Sums> = outcome.rounds.iter().map(|(round, of)| (*round, of.granted)).collect();
-    assert_eq!(granted.into_iter().filter(|(_, of)| of.packets > 0).collect::<BTreeMap<_, _>>(), by_clients);
+    (outcome.acks, outcome.by_clients) = in_acks(stage);
+    let granted = outcome.rounds.iter().map(|(round, of)| (*round, of.granted)).filter(|(_, of)| of.packets > 0);
+    assert_eq!(granted.collect::<BTreeMap<_, _>>(), outcome.by_clients, "journal and clients: {outcome}");
     outcome.seconds = begun.elapsed().as_secs_f64();
     outcome
 }
@@ -148,7 +151,9 @@ fn kill(
             until("the crowd grabs on", || crowd.accepted() >= more || crowd.is_over());
             // The crowd shows its count ten times a second; the moment in between is chance too.
             thread::sleep(Duration::from_micros(dice.below(60_000)));
-            outcome.kills_in_rain += u64::from(crowd.accepted() < script.rain.packets);
+            if crowd.accepted() < script.rain.packets {
+                (outcome.kills_in_rain, outcome.heard_at_kill) = (outcome.kills_in_rain + 1, crowd.accepted());
+            }
         }
         server.kill();
         if dice.one_in(2) {
@@ -256,10 +261,11 @@ impl fmt::Display for Split {
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, kills_in_rain, kills_in_start, audits, operator_changes, asked, retries, acks, .. } = self;
+        let Self { seed, kills_in_rain, heard_at_kill, kills_in_start, audits, .. } = self;
+        let Self { operator_changes, asked, retries, acks, .. } = self;
         write!(
             f,
-            "seed {seed}: killed {kills_in_rain} times in the rain, {kills_in_start} in start-up; {asked} requests, \
+            "seed {seed}: killed {kills_in_rain} times in the rain, last after {heard_at_kill} grants, {kills_in_start} in start-up; {asked} requests, \
              {retries} sent again; operator {operator_changes} changes; {acks} acknowledgements, {audits} audits: none lost, \
              none doubled"
         )?;
