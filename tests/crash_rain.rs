@@ -157,6 +157,14 @@ fn an_acknowledged_grab_that_was_never_granted_is_found() {
         finds(&|log| log[one][field] = lie.clone(), &line);
     }
     finds(&|log| log.push(log[one].clone()), "was acknowledged as new");
+    // Each line of a log may have several faults.
+    finds(
+        &|log| {
+            *log = vec![log[one].clone(), log[one].clone()];
+            log.iter_mut().for_each(|line| line["amount_cents"] = json!(cents + 1));
+        },
+        "BROKEN 3 times",
+    );
     finds(
         &|log| {
             log[other]["packet"] = json!(packet);
@@ -169,7 +177,7 @@ fn an_acknowledged_grab_that_was_never_granted_is_found() {
             log[other]["user_id"] = log[one]["user_id"].clone();
             (log[one]["key"], log[other]["key"]) = (key.clone(), key.clone());
         },
-        "stands for order",
+        "stands for grab",
     );
 }
 

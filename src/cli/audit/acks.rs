@@ -160,19 +160,20 @@ impl Acks {
                     "line {line}: packet {packet} of round {round} was grab {other}, now it is {grab_id}"
                 ));
             }
-            let (Ack::Order { user_id, activity_id, order_id, key, replayed, .. }
-            | Ack::Grab { user_id, activity_id, grab_id: order_id, key, replayed, .. }) = ack
+            let (Ack::Order { user_id, activity_id, order_id: id, key, replayed, .. }
+            | Ack::Grab { user_id, activity_id, grab_id: id, key, replayed, .. }) = ack
             else {
                 continue;
             };
-            if let (false, Some(first)) = (replayed, placed.insert(order_id, *line).filter(|_| !replayed)) {
-                faults.push(format!("line {line}: order {order_id} was acknowledged as new in line {first} already"));
+            let what = if matches!(ack, Ack::Grab { .. }) { "grab" } else { "order" };
+            if let (false, Some(first)) = (replayed, placed.insert(id, *line).filter(|_| !replayed)) {
+                faults.push(format!("line {line}: {what} {id} was acknowledged as new in line {first} already"));
             }
             if let Some(key) = key
-                && let Some(other) = by_key.insert((user_id, activity_id, key), order_id)
-                && other != order_id
+                && let Some(other) = by_key.insert((user_id, activity_id, key), id)
+                && other != id
             {
-                faults.push(format!("line {line}: the key of order {order_id} stands for order {other} too"));
+                faults.push(format!("line {line}: the key of {what} {id} stands for {what} {other} too"));
             }
         }
         (self.0.len() as u64 - unknown, unknown, faults)
@@ -198,7 +199,7 @@ impl Acks {
                     .ok_or_else(|| format!("order {order_id} stands otherwise in the journal: {order:?}"))
             }
             Ack::Grab { user_id, activity_id, grab_id, round, packet, amount_cents, .. } => {
-                let Some((grab, of)) = find_with_packet(grab_id, sought)? else { return Ok(false) };
+                let Some((grab, of)) = find_with_packet("grab", grab_id, sought)? else { return Ok(false) };
                 let same = grab.user.to_string() == *user_id
                     && grab.activity_id.to_string() == *activity_id
                     && grab.amount_cents.0 == *amount_cents
@@ -279,14 +280,16 @@ fn find_payment(payment_id: &str, order_id: &str, sought: &impl Sought) -> Resul
 }
 
 fn find(order_id: &str, sought: &impl Sought) -> Result<Option<OrderView>, String> {
-    find_with_packet(order_id, sought).map(|found| found.map(|(order, _)| order))
+    find_with_packet("order", order_id, sought).map(|found| found.map(|(order, _)| order))
 }
 
-fn find_with_packet(order_id: &str, sought: &impl Sought) -> Result<Option<(OrderView, Option<Packet>)>, String> {
-    let id: OrderId = order_id.parse().map_err(|error| format!("order id {order_id:?}: {error}"))?;
-    match sought.order(id) {
+type FoundWithPacket = Option<(OrderView, Option<Packet>)>;
+
+fn find_with_packet(what: &str, id: &str, sought: &impl Sought) -> Result<FoundWithPacket, String> {
+    let order_id: OrderId = id.parse().map_err(|error| format!("{what} id {id:?}: {error}"))?;
+    match sought.order(order_id) {
         Told::Order(order, packet) => Ok(Some((order, packet))),
         Told::Unknown => Ok(None),
-        Told::Absent => Err(format!("order {order_id} was acknowledged and is not in the journal")),
+        Told::Absent => Err(format!("{what} {id} was acknowledged and is not in the journal")),
     }
 }

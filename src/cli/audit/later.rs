@@ -60,7 +60,7 @@ pub(super) fn audit<R: Read>(store: &Store, journal: &R, base: Seq, acks: Option
     sales.standing().keys().for_each(|activity_id| weigh(&sales, *activity_id, &mut report));
     if let Some(acks) = acks {
         let (checked, unknown, faults) = acks.look_for(&Kept { sales: &sales, left: &left });
-        report.held(Id::A1, checked - faults.len() as u64);
+        report.held(Id::A1, checked.saturating_sub(faults.len() as u64));
         faults.into_iter().for_each(|fault| report.broken(Id::A1, fault));
         if unknown > 0 {
             report.leave_out(
