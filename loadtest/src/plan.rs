@@ -21,13 +21,13 @@ pub struct Plan {
     pub target: SocketAddr,
     /// Allows a target that is not on this machine: the caller says that it is theirs to load.
     pub owns_target: bool,
-    /// The flash sale to buy out.
+    /// The flash sale to buy out, or the rain to stand under.
     pub activity_id: u64,
     /// The SKUs to ask for, spread evenly; empty means every SKU of the activity.
     pub sku_ids: Vec<String>,
     /// How tokens are signed.
     pub auth: Auth,
-    /// Distinct shoppers, each of whom places one order. Repeats, polls, cancels and latecomers come on top.
+    /// Distinct shoppers, each of whom places one order, or wants one packet. Repeats, polls, cancels and latecomers come on top.
     pub attempts: u64,
     /// Keep-alive connections, over all threads.
     pub connections: usize,
@@ -137,7 +137,7 @@ pub struct Shares {
     pub repeat_without_key: f64,
     /// Ask again with the same key and another body.
     pub other_body: f64,
-    /// Poll for the result.
+    /// Poll for the result; under a rain, look at their own packets.
     pub poll: f64,
     /// Cancel what they got.
     pub cancel: f64,
