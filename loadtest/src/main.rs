@@ -205,8 +205,8 @@ struct Paying {
 #[derive(Args)]
 #[command(next_help_heading = "Red packets")]
 struct Raining {
-    /// The activity is a rain of red packets; the crowd waits for the next round, and for its end where that is near.
-    /// Its habits mean the same, but nobody cancels, and who polls looks at their own packets
+    /// The activity is a rain of red packets, this crowd's alone; it waits for the next round, and for its end where that
+    /// is near. Its habits mean the same, but nobody cancels, and who polls looks at their own packets
     #[arg(long, conflicts_with_all = ["pay", "sku", "cancel", "quantity"])]
     rain: bool,
     /// End the rounds by closing the activity when everybody has asked

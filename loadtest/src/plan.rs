@@ -92,7 +92,7 @@ impl Pay {
     }
 }
 
-/// A rain of red packets, and whoever looks after it.
+/// A rain of red packets, which is this crowd's alone, and whoever looks after it.
 #[derive(Clone, Copy, Debug)]
 pub struct Rain {
     /// The operator listener, which tells what was granted and refunded.

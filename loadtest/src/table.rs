@@ -91,6 +91,9 @@ impl Report {
                 sku.sku_id, sku.held, sku.stock
             ));
         }
+        if self.rain.as_ref().is_some_and(|rain| rain.rounds.is_empty()) {
+            lines.push("NOT RECONCILED: an operator's request was not answered".to_owned());
+        }
         lines.extend(self.rain.iter().flat_map(|rain| &rain.rounds).map(adds_up));
         if self.latecomers.came + self.revisited > 0 {
             let Latecomers { came, accepted: got } = self.latecomers;
