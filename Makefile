@@ -14,12 +14,12 @@ COUNT ?= 100000
 SKIP ?=
 export SKIP
 
-.PHONY: help demo test verify bench crash mysql-faults interleavings tools fetch needs
+.PHONY: help demo test verify bench crash rain mysql-faults interleavings tools fetch needs
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: fetch ## a crowd buys out a sale, then the audit; stays up for you to try (ARGS=--exit ends it)
+demo: fetch ## a crowd buys out a sale, then the audit; stays up for you to try (ARGS=--exit ends it, ARGS="--scene rain" has red packets)
 	$(CARGO) run --release --locked -- demo $(ARGS)
 
 test: fetch needs ## all tests
@@ -35,8 +35,11 @@ bench: fetch needs ## the figures that the README and the notes name
 	$(CARGO) bench --locked
 	$(CARGO) test --release --locked --test mysql_audit -- --ignored --nocapture
 
-crash: fetch needs ## kill -9 in mid-sale and while winners pay, again and again, with audits (SEED=1 ROUNDS=20), and at every system call of a start
-	CRASH_SEED=$(SEED) CRASH_ROUNDS=$(ROUNDS) $(CARGO) test --release --locked --test crash --test crash_paying --test strace -- --nocapture --test-threads=1
+crash: fetch needs ## kill -9 in mid-sale, while winners pay and under red packets, again and again, with audits (SEED=1 ROUNDS=20), and at every system call of a start
+	CRASH_SEED=$(SEED) CRASH_ROUNDS=$(ROUNDS) $(CARGO) test --release --locked --test crash --test crash_paying --test crash_rain --test strace -- --nocapture --test-threads=1
+
+rain: fetch needs ## 100,000 red packets, 1,000,000 users, MySQL and a kill -9 in the middle: what adds up to the cent (SEED=1)
+	CRASH_SEED=$(SEED) $(CARGO) test --release --locked --test crash_rain -- --ignored --nocapture
 
 mysql-faults: fetch needs ## everything between the server and MySQL fails, again and again, with audits (SEED=1 ROUNDS=20)
 	MYSQL_SEED=$(SEED) MYSQL_ROUNDS=$(ROUNDS) $(CARGO) test --release --locked --test mysql_faults -- --nocapture
