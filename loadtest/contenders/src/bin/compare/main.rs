@@ -52,7 +52,7 @@ struct Arguments {
     #[arg(long, default_value_t = 3.0)]
     open_loop_seconds: f64,
     /// Connections to MySQL of one HTTP thread, for the contender that decides there
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 8)]
     pool: u32,
     /// Who takes part; everybody unless told
     #[arg(long, value_delimiter = ',', value_parser = Contender::named)]

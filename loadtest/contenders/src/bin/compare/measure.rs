@@ -1,7 +1,7 @@
 //! One contender at one kind of work: looked at before and after, so that what is measured is the work and not its failure.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use contenders::{SKU, SKU_GONE, Work};
@@ -36,7 +36,7 @@ pub(crate) struct Sample {
 /// Lets a fresh contender open its connections and find its code, without an order that counts.
 pub(crate) fn warm(standing: &Standing<'_>, wrk: &Wrk, crowd: &Crowd, dir: &Path) -> Result<()> {
     let short = Wrk { tool: wrk.tool.clone(), seconds: 0.2, ..*wrk };
-    let measured = short.run(crowd, Work::SoldOut, standing.shopper, dir)?;
+    let (measured, _) = short.run(crowd, Work::SoldOut, standing.shopper, dir)?;
     ensure!(measured.accepted() == 0, "what is gone was sold");
     Ok(())
 }
@@ -51,8 +51,8 @@ pub(crate) fn measure(
     dir: &Path,
 ) -> Result<Sample> {
     let reply_bytes = look(standing, work, crowd, 0)?;
-    let (before, begun) = (standing.cpu()?, Instant::now());
-    let measured = wrk.run(crowd, work, standing.shopper, dir)?;
+    let before = standing.cpu()?;
+    let (measured, begun) = wrk.run(crowd, work, standing.shopper, dir)?;
     let shipped = standing.shipped(work)?;
     let (after, took) = (standing.cpu()?, begun.elapsed());
     look(standing, work, crowd, 1)?;
@@ -67,6 +67,7 @@ pub(crate) fn measure(
     let cpu_us = |cpu: Duration| cpu.as_secs_f64() * 1e6 / count(measured.requests);
     let Cpu { front, store } = spent(before, after);
     let accepted_per_s = measured.per_second(measured.accepted());
+    let sells = work != Work::SoldOut;
     let in_mysql_per_s = match contender {
         Contender::Mysql => Some(accepted_per_s),
         _ => shipped.map(|_| count(measured.accepted()) / took.as_secs_f64()),
@@ -78,8 +79,8 @@ pub(crate) fn measure(
         max_ms: count(measured.max_us) / 1e3,
         server_cpu_us: cpu_us(front + store.unwrap_or_default()),
         store_cpu_us: store.map(cpu_us),
-        durable_per_s: contender.is_durable().then_some(accepted_per_s),
-        in_mysql_per_s,
+        durable_per_s: (sells && contender.is_durable()).then_some(accepted_per_s),
+        in_mysql_per_s: in_mysql_per_s.filter(|_| sells),
         reply_bytes,
     })
 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use contenders::Work;
@@ -49,8 +49,8 @@ impl Measured {
 }
 
 impl Wrk {
-    /// Sends orders for as long as it is told.
-    pub(crate) fn run(&self, crowd: &Crowd, work: Work, target: SocketAddr, dir: &Path) -> Result<Measured> {
+    /// Sends orders for as long as it is told; tells when it began, too.
+    pub(crate) fn run(&self, crowd: &Crowd, work: Work, target: SocketAddr, dir: &Path) -> Result<(Measured, Instant)> {
         let mut command = self.tool.command();
         command.args(["-t", "1", "-d", "600", "-c", &self.connections.to_string(), "-s"]);
         command.arg(crowd.file.with_file_name("orders.lua")).arg(format!("http://{target}")).arg("--").arg(&crowd.file);
@@ -64,6 +64,7 @@ impl Wrk {
         let mut text = String::new();
         // It has read its tokens, and begins.
         while !text.ends_with("ready\n") && says.read_line(&mut text)? > 0 {}
+        let begun = Instant::now();
         thread::sleep(Duration::from_secs_f64(self.seconds));
         // It ends as at the end of its time, and tells all that it would: its own times are whole seconds.
         kill_process(Pid::from_child(&wrk), Signal::INT)?;
@@ -75,6 +76,6 @@ impl Wrk {
         ensure!(measured.requests > 0, "nothing was answered: {text}");
         ensure!(measured.broken == 0, "{} requests got no answer: {text}", measured.broken);
         ensure!(measured.missing == 0, "{} tokens too few: make --users larger", measured.missing);
-        Ok(measured)
+        Ok((measured, begun))
     }
 }

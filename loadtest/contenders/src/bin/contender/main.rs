@@ -40,7 +40,7 @@ enum Shop {
         #[arg(long)]
         url: String,
         /// Connections of one HTTP thread
-        #[arg(long, default_value_t = 32)]
+        #[arg(long, default_value_t = 8)]
         pool: u32,
     },
 }
