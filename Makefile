@@ -53,7 +53,7 @@ interleavings: fetch ## shards under random orders of letters, requests and cras
 	SEED=$(SEED) COUNT=$(COUNT) $(CARGO) test --release --locked --lib interleavings -- --nocapture
 
 needs:
-	@scripts/need.sh strace mariadbd
+	@scripts/need.sh strace mariadbd wrk
 
 # mimalloc is C and is built from source; a missing compiler would show only deep in its output.
 tools:

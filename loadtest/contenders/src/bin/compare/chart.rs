@@ -33,9 +33,9 @@ pub(crate) fn svg(results: &Results) -> String {
             bar(&mut body, contender, spread, y, &x);
             y += STEP;
         }
-        let _ = write!(
+        let _ = writeln!(
             body,
-            "<line x1=\"{0:.1}\" x2=\"{0:.1}\" y1=\"{begun:.1}\" y2=\"{y:.1}\" stroke=\"#888\" stroke-dasharray=\"3 3\"/>\n",
+            "<line x1=\"{0:.1}\" x2=\"{0:.1}\" y1=\"{begun:.1}\" y2=\"{y:.1}\" stroke=\"#888\" stroke-dasharray=\"3 3\"/>",
             x(1.0)
         );
         y += GAP;
@@ -43,7 +43,7 @@ pub(crate) fn svg(results: &Results) -> String {
     let height = y - GAP + 30.0;
     let mut head = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height:.0}\" font-family=\"sans-serif\">\n\
-         <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n"
+         <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>"
     );
     let title = "Requests a second, as a ratio to the ceiling: the same front that decides nothing";
     text(&mut head, 20.0, 26.0, "start", 15, title);
@@ -64,18 +64,18 @@ fn bar(body: &mut String, contender: Contender, spread: Spread, y: f64, x: &impl
         Contender::Mysql => "#e69f00",
     };
     text(body, LEFT - 8.0, middle + 4.0, "end", 12, contender.name());
-    let _ = write!(
+    let _ = writeln!(
         body,
-        "<rect x=\"{:.1}\" y=\"{y:.1}\" width=\"{:.1}\" height=\"{BAR:.1}\" fill=\"{fill}\"/>\n",
+        "<rect x=\"{:.1}\" y=\"{y:.1}\" width=\"{:.1}\" height=\"{BAR:.1}\" fill=\"{fill}\"/>",
         LEFT,
         x(spread.median) - LEFT
     );
     if contender != Contender::Ceiling {
         let (low, high) = (x(spread.min), x(spread.max));
-        let _ = write!(
+        let _ = writeln!(
             body,
             "<path d=\"M{low:.1} {middle:.1}H{high:.1}M{low:.1} {0:.1}V{1:.1}M{high:.1} {0:.1}V{1:.1}\" \
-             stroke=\"#222\" fill=\"none\"/>\n",
+             stroke=\"#222\" fill=\"none\"/>",
             middle - 4.0,
             middle + 4.0
         );
@@ -85,8 +85,8 @@ fn bar(body: &mut String, contender: Contender, spread: Spread, y: f64, x: &impl
 }
 
 fn text(into: &mut String, x: f64, y: f64, anchor: &str, size: u32, what: &str) {
-    let _ = write!(
+    let _ = writeln!(
         into,
-        "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" font-size=\"{size}\" fill=\"#222\">{what}</text>\n"
+        "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" font-size=\"{size}\" fill=\"#222\">{what}</text>"
     );
 }

@@ -52,7 +52,9 @@ impl Wrk {
     /// Sends orders for as long as it is told; tells when it began, too.
     pub(crate) fn run(&self, crowd: &Crowd, work: Work, target: SocketAddr, dir: &Path) -> Result<(Measured, Instant)> {
         let mut command = self.tool.command();
-        command.args(["-t", "1", "-d", "600", "-c", &self.connections.to_string(), "-s"]);
+        // It is told when to end; its own end is for the case that nobody is left to tell it.
+        let at_most = format!("{:.0}", self.seconds + 10.0);
+        command.args(["-t", "1", "-d", &at_most, "-c", &self.connections.to_string(), "-s"]);
         command.arg(crowd.file.with_file_name("orders.lua")).arg(format!("http://{target}")).arg("--").arg(&crowd.file);
         for (name, text) in ["head", "tail", "gone"].into_iter().zip(Crowd::template(work)) {
             fs::write(dir.join(name), text)?;
