@@ -1,5 +1,5 @@
-//! Requests that were prepared beforehand, at a fixed rate, and how long each took from the instant at which it was due:
-//! a benchmark's open loop, without any of the crowd's behaviour.
+//! Requests that were prepared beforehand, at a fixed rate, and how long each took from the instant at which it was
+//! due: a benchmark's open loop, without any of the crowd's behaviour.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,7 +24,8 @@ pub struct Steady {
     pub as_wanted: u64,
 }
 
-/// Sends each request once, `rate` a second, over so many keep-alive connections; `status` is what each should be answered.
+/// Sends each request once, `rate` a second, over so many keep-alive connections; `status` is what each should be
+/// answered.
 ///
 /// # Errors
 /// Where a request got no answer.

@@ -1,5 +1,5 @@
-//! The chart: for each kind of work a bar a contender, its ratio to the ceiling of the same round, with the least and the
-//! most of all rounds.
+//! The chart: for each kind of work a bar a contender, its ratio to the ceiling of the same round, with the least and
+//! the most of all rounds.
 
 use std::fmt::Write;
 

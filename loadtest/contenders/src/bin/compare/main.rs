@@ -97,11 +97,13 @@ fn main() -> Result<()> {
     fs::write(arguments.results.join("compare.json"), serde_json::to_string_pretty(&results)? + "\n")?;
     fs::write(arguments.results.join("compare.md"), text)?;
     fs::write(arguments.results.join("compare.svg"), chart::svg(&results))?;
-    println!("saved as compare.json, compare.md and compare.svg in {}", arguments.results.display());
+    let place = arguments.results.canonicalize()?;
+    println!("saved as compare.json, compare.md and compare.svg in {}", place.display());
     Ok(())
 }
 
-/// Who takes part: those named, else everybody but those whose programs are to be done without, as scripts/need.sh is told.
+/// Who takes part: those named, else everybody but those whose programs are to be done without, as scripts/need.sh is
+/// told.
 fn taking_part(named: &[Contender]) -> Vec<Contender> {
     if !named.is_empty() {
         return named.to_vec();
@@ -142,7 +144,8 @@ impl<'a> Compared<'a> {
         Ok(Self { arguments, contenders, wrk, crowd, maria, dir })
     }
 
-    /// Everybody once at everything, in an order that is another in each round, so that none is always after the same one.
+    /// Everybody once at everything, in an order that is another in each round, so that none is always after the same
+    /// one.
     fn round(&self, round: usize, samples: &mut Samples) -> Result<()> {
         let mut order = self.contenders.clone();
         order.rotate_left(round % self.contenders.len());

@@ -1,5 +1,5 @@
-//! A MariaDB of the benchmark's own, for the contender that decides in it and for the one that ships to it. Its commits are
-//! durable. It is made once and stands still while others are measured.
+//! A MariaDB of the benchmark's own, for the contender that decides in it and for the one that ships to it. Its commits
+//! are durable. It is made once and stands still while others are measured.
 
 use std::fs;
 use std::net::SocketAddr;

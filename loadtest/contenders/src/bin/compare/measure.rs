@@ -1,4 +1,5 @@
-//! One contender at one kind of work: looked at before and after, so that what is measured is the work and not its failure.
+//! One contender at one kind of work: looked at before and after, so that what is measured is the work and not its
+//! failure.
 
 use std::path::Path;
 use std::time::Duration;
@@ -85,8 +86,8 @@ pub(crate) fn measure(
     })
 }
 
-/// Sees that what is there is sold and what is gone is not, each with the words for it; gives the length of the reply that
-/// the crowd mostly gets.
+/// Sees that what is there is sold and what is gone is not, each with the words for it; gives the length of the reply
+/// that the crowd mostly gets.
 fn look(standing: &Standing<'_>, work: Work, crowd: &Crowd, time: u64) -> Result<usize> {
     let gone = send(standing.shopper, &crowd.probe(work, time, SKU_GONE)?)?;
     ensure!(gone.status == 409 && gone.body.contains(r#""code":"sold_out""#), "gone: {} {}", gone.status, gone.body);

@@ -36,8 +36,8 @@ pub(crate) fn run(standing: &Standing<'_>, crowd: &Crowd, rate: f64, seconds: f6
     Ok(Open { rate, p50_ms: ms(0.5), p99_ms: ms(0.99), journal_p99_ms })
 }
 
-/// A quantile of what is counted in classes, each with its upper bound and how many there are up to it; within a class as if
-/// all were spread evenly.
+/// A quantile of what is counted in classes, each with its upper bound and how many there are up to it; within a class
+/// as if all were spread evenly.
 fn quantile(classes: &[(f64, f64)], quantile: f64) -> f64 {
     let wanted = classes.last().map_or(0.0, |(_, count)| count * quantile);
     let mut below = (0.0, 0.0);

@@ -59,8 +59,8 @@ impl Ours {
         ready["mysql"]["lag_events"].as_u64().context("/readyz tells how far MySQL is behind")
     }
 
-    /// How often a group of the journal took how long, from its first byte to the end of its fdatasync: the upper bound in
-    /// seconds of each class, and the groups up to it.
+    /// How often a group of the journal took how long, from its first byte to the end of its fdatasync: the upper bound
+    /// in seconds of each class, and the groups up to it.
     pub(crate) fn journal_groups(&self) -> Result<Vec<(f64, f64)>> {
         let text = get(self.operator, "/metrics", None)?.body;
         let classes = text.lines().filter_map(|line| {

@@ -173,8 +173,8 @@ fn front(arguments: &[&str], dir: &Path) -> Result<Process> {
     Process::start("contender", Tool::ours("contender")?.command().args(arguments), dir)
 }
 
-/// A Redis as somebody sets it who wants every order in its log: no snapshots beside, no rewriting in mid-sale, reached by
-/// a socket file, with one thread for requests, since a second one would take its processor from the shop.
+/// A Redis as somebody sets it who wants every order in its log: no snapshots beside, no rewriting in mid-sale, reached
+/// by a socket file, with one thread for requests, since a second one would take its processor from the shop.
 fn redis(dir: &Path, appendfsync: &str) -> Result<Kind<'static>> {
     let socket = dir.join("r.sock");
     let mut command = Tool::find("redis-server")?.command();

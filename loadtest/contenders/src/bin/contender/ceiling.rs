@@ -1,4 +1,5 @@
-//! The ceiling: no decision at all. What the SKU's name says is what comes back, so nothing can be faster on this front.
+//! The ceiling: no decision at all. What the SKU's name says is what comes back, so nothing can be faster on this
+//! front.
 
 use contenders::SKU;
 

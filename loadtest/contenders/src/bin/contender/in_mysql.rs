@@ -1,5 +1,5 @@
-//! A shop that decides in MySQL: `UPDATE … WHERE stock >= …` and the order in one transaction, in one call over a pool of
-//! connections of the thread's own, so that no thread waits for another's.
+//! A shop that decides in MySQL: `UPDATE … WHERE stock >= …` and the order in one transaction, in one call over a pool
+//! of connections of the thread's own, so that no thread waits for another's.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! A shop that decides in Redis: one Lua script an order, by its digest, over one multiplexed connection a thread, which
-//! sends in one packet what came in together.
+//! A shop that decides in Redis: one Lua script an order, by its digest, over one multiplexed connection a thread,
+//! which sends in one packet what came in together.
 
 use std::path::Path;
 
