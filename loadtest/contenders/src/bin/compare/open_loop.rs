@@ -24,7 +24,7 @@ pub(crate) fn run(standing: &Standing<'_>, crowd: &Crowd, rate: f64, seconds: f6
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of some seconds")]
     let count = (rate * seconds) as usize;
     let requests: Vec<_> = crowd.requests(Work::Accepted, count).collect();
-    ensure!(requests.len() == count, "{count} tokens are needed: make --users larger");
+    ensure!(requests.len() == count, "{count} tokens are needed, and there are fewer");
     let steady = loadtest::steady(standing.shopper, requests, rate, connections, 201)?;
     ensure!(steady.as_wanted == u64::try_from(count)?, "{} of {count} were accepted", steady.as_wanted);
     #[expect(clippy::cast_precision_loss, reason = "microseconds of some seconds")]

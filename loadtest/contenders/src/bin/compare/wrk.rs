@@ -77,7 +77,11 @@ impl Wrk {
         let measured: Measured = serde_json::from_str(result).with_context(|| result.to_owned())?;
         ensure!(measured.requests > 0, "nothing was answered: {text}");
         ensure!(measured.broken == 0, "{} requests got no answer: {text}", measured.broken);
-        ensure!(measured.missing == 0, "{} tokens too few: make --users larger", measured.missing);
+        ensure!(
+            measured.missing == 0,
+            "{} tokens too few: USERS_PER_S is below what this machine answers",
+            measured.missing
+        );
         Ok((measured, begun))
     }
 }
