@@ -1,7 +1,7 @@
 # Doorbuster. `make help` lists the targets. All need Rust >= 1.95, make and a C compiler; `needs` fetches what tests need.
 
 CARGO ?= cargo
-# What `make demo` passes on to the program, such as ARGS=--exit.
+# What `make demo` and `make compare` pass on to the program, such as ARGS=--exit.
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -10,11 +10,13 @@ SEED ?= 1
 ROUNDS ?= 20
 # What `make interleavings` runs: seeds from SEED on, so many.
 COUNT ?= 100000
+# How long each run of `make compare` is; its ROUNDS are 10 unless told.
+SECONDS ?= 1.5
 # Programs that tests need beside Rust's, which `make needs` finds or fetches; SKIP=strace,mysql leaves their tests out.
 SKIP ?=
 export SKIP
 
-.PHONY: help demo test verify bench crash rain mysql-faults interleavings tools fetch needs
+.PHONY: help demo test verify bench compare crash rain mysql-faults interleavings tools fetch needs
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +37,12 @@ bench: fetch needs ## the figures that the README and the notes name
 	$(CARGO) bench --locked
 	$(CARGO) test --release --locked --test mysql_audit -- --ignored --nocapture
 
+compare: ROUNDS = 10
+compare: fetch ## Doorbuster beside Redis, MySQL and no decision at all, in interleaved rounds (ROUNDS=10 SECONDS=1.5)
+	@scripts/need.sh redis-server wrk mariadbd
+	$(CARGO) build --release --locked -p doorbuster -p contenders
+	$${CARGO_TARGET_DIR:-target}/release/compare --rounds $(ROUNDS) --seconds $(SECONDS) $(ARGS)
+
 crash: fetch needs ## kill -9 in mid-sale, while winners pay and under red packets, again and again, with audits (SEED=1 ROUNDS=20), and at every system call of a start
 	CRASH_SEED=$(SEED) CRASH_ROUNDS=$(ROUNDS) $(CARGO) test --release --locked --test crash --test crash_paying --test crash_rain --test strace -- --nocapture --test-threads=1
 
@@ -48,7 +56,7 @@ interleavings: fetch ## shards under random orders of letters, requests and cras
 	SEED=$(SEED) COUNT=$(COUNT) $(CARGO) test --release --locked --lib interleavings -- --nocapture
 
 needs:
-	@scripts/need.sh strace mariadbd
+	@scripts/need.sh strace mariadbd wrk
 
 # mimalloc is C and is built from source; a missing compiler would show only deep in its output.
 tools:

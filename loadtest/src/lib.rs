@@ -30,6 +30,7 @@
 //! | `desk` | the one way a request goes out and is counted |
 //! | `connection`, `request`, `reply`, `code` | HTTP: bytes out, bytes in, their meaning |
 //! | `token` | minting |
+//! | `steady` | prepared requests at a fixed rate, for benchmarks |
 //! | `acks` | the synced log of acknowledgements |
 //! | `tally`, `report`, `table`, `progress` | counts, their sum, the same for people, the bar |
 
@@ -50,6 +51,7 @@ mod report;
 mod request;
 mod schedule;
 mod shopper;
+mod steady;
 mod table;
 mod tally;
 mod token;
@@ -62,4 +64,5 @@ pub use plan::{AcksFile, Auth, Mode, Pay, Plan, Rain, Shares};
 pub use progress::{Progress, bar, silent};
 pub use rain::{RainReport, RoundReport, Sums};
 pub use report::{Acks, Latecomers, Latency, Pace, Phase, Report, SkuReport, ViolationReport};
+pub use steady::{Steady, steady};
 pub use tally::Snapshot;
