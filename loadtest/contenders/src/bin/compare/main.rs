@@ -10,6 +10,7 @@ mod measure;
 mod open_loop;
 mod ours;
 mod process;
+mod rain;
 mod results;
 mod standing;
 mod table;
@@ -57,6 +58,9 @@ struct Arguments {
     /// Who takes part; everybody unless told
     #[arg(long, value_delimiter = ',', value_parser = Contender::named)]
     only: Vec<Contender>,
+    /// Only grabs of red packets beside orders, on our own server
+    #[arg(long)]
+    rain: bool,
     /// Where compare.json, compare.md and compare.svg go
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../results"))]
     results: PathBuf,
@@ -65,13 +69,16 @@ struct Arguments {
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     ensure!(arguments.rounds > 0 && arguments.seconds > 0.0, "there is nothing to do");
-    let contenders = taking_part(&arguments.only);
+    let contenders = if arguments.rain { vec![Contender::OursFsync] } else { taking_part(&arguments.only) };
     // On the build's disk: elsewhere it may be memory, where no sync means anything.
     let build = std::env::current_exe()?.parent().context("the program stands in a directory")?.to_owned();
     let dir = tempfile::Builder::new().prefix("compare-").tempdir_in(build)?;
     let machine = Machine::look(dir.path(), &contenders)?;
     println!("{}", machine.in_words());
     let compared = Compared::new(&arguments, contenders, dir.path())?;
+    if arguments.rain {
+        return rain::run(arguments.rounds, &compared.wrk, &compared.crowd, dir.path());
+    }
 
     let mut samples = Samples::new();
     for round in 0..arguments.rounds {

@@ -19,8 +19,8 @@ pub(crate) struct Ours {
 }
 
 impl Ours {
-    /// Starts it in a fresh directory, shipping to MySQL where a URL is given.
-    pub(crate) fn start(dir: &Path, shards: u16, mysql: Option<&str>) -> Result<Self> {
+    /// Starts it in a fresh directory, shipping to MySQL where a URL is given, with one more activity where that is given.
+    pub(crate) fn start(dir: &Path, shards: u16, mysql: Option<&str>, more: Option<(u64, &str)>) -> Result<Self> {
         let (shopper, operator) = (free_address()?, free_address()?);
         let shipping = mysql.map(|url| format!("[mysql]\nurl = \"{url}\"\n")).unwrap_or_default();
         let config = format!(
@@ -32,6 +32,9 @@ impl Ours {
         fs::create_dir(dir.join("catalog"))?;
         for work in Work::ALL {
             fs::write(dir.join(format!("catalog/{}.toml", work.activity())), definition(shards))?;
+        }
+        if let Some((id, definition)) = more {
+            fs::write(dir.join(format!("catalog/{id}.toml")), definition)?;
         }
         let mut command = Tool::ours("doorbuster")?.command();
         command.arg("serve").arg("--config").arg(dir.join("doorbuster.toml"));

@@ -97,12 +97,12 @@ impl<'m> Standing<'m> {
         let database = || format!("shop_{}", dir.file_name().unwrap_or_default().to_string_lossy().replace('-', "_"));
         let kind = match contender {
             Contender::Ceiling => Kind::Ceiling { front: front(&["ceiling"], dir)? },
-            Contender::OursFsync => Kind::Ours { ours: Ours::start(dir, 1, None)?, mysql: None },
-            Contender::OursFsync4Shards => Kind::Ours { ours: Ours::start(dir, 4, None)?, mysql: None },
+            Contender::OursFsync => Kind::Ours { ours: Ours::start(dir, 1, None, None)?, mysql: None },
+            Contender::OursFsync4Shards => Kind::Ours { ours: Ours::start(dir, 4, None, None)?, mysql: None },
             Contender::OursFsyncMysql => {
                 let (maria, database) = (maria()?, database());
                 let url = maria.tcp_url(&database);
-                Kind::Ours { ours: Ours::start(dir, 1, Some(&url))?, mysql: Some((maria, database)) }
+                Kind::Ours { ours: Ours::start(dir, 1, Some(&url), None)?, mysql: Some((maria, database)) }
             }
             Contender::RedisEverysec => redis(dir, "everysec")?,
             Contender::RedisAlways => redis(dir, "always")?,

@@ -51,16 +51,28 @@ impl Measured {
 impl Wrk {
     /// Sends orders for as long as it is told; tells when it began, too.
     pub(crate) fn run(&self, crowd: &Crowd, work: Work, target: SocketAddr, dir: &Path) -> Result<(Measured, Instant)> {
+        self.send(crowd, Crowd::template(work), work.one_accepted_in(), target, dir)
+    }
+
+    /// Sends requests: what stands before each one's token, and after it in every so many and in the others.
+    pub(crate) fn send(
+        &self,
+        crowd: &Crowd,
+        template: [String; 3],
+        one_in: u64,
+        target: SocketAddr,
+        dir: &Path,
+    ) -> Result<(Measured, Instant)> {
         let mut command = self.tool.command();
         // It is told when to end; its own end is for the case that nobody is left to tell it.
         let at_most = format!("{:.0}", self.seconds + 10.0);
         command.args(["-t", "1", "-d", &at_most, "-c", &self.connections.to_string(), "-s"]);
         command.arg(crowd.file.with_file_name("orders.lua")).arg(format!("http://{target}")).arg("--").arg(&crowd.file);
-        for (name, text) in ["head", "tail", "gone"].into_iter().zip(Crowd::template(work)) {
+        for (name, text) in ["head", "tail", "gone"].into_iter().zip(template) {
             fs::write(dir.join(name), text)?;
             command.arg(dir.join(name));
         }
-        command.arg(work.one_accepted_in().to_string());
+        command.arg(one_in.to_string());
         let mut wrk = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("wrk cannot be started")?;
         let mut says = BufReader::new(wrk.stdout.take().expect("it is piped"));
         let mut text = String::new();
