@@ -1,7 +1,7 @@
 # Doorbuster. `make help` lists the targets. All need Rust >= 1.95, make and a C compiler; `needs` fetches what tests need.
 
 CARGO ?= cargo
-# What `make demo` passes on to the program, such as ARGS=--exit.
+# What `make demo` and `make compare` pass on to the program, such as ARGS=--exit.
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -10,16 +10,18 @@ SEED ?= 1
 ROUNDS ?= 20
 # What `make interleavings` runs: seeds from SEED on, so many.
 COUNT ?= 100000
+# How long each run of `make compare` is; its ROUNDS are 10 unless told.
+SECONDS ?= 1.5
 # Programs that tests need beside Rust's, which `make needs` finds or fetches; SKIP=strace,mysql leaves their tests out.
 SKIP ?=
 export SKIP
 
-.PHONY: help demo test verify bench crash mysql-faults interleavings tools fetch needs
+.PHONY: help demo test verify bench compare crash rain mysql-faults interleavings tools fetch needs
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: fetch ## a crowd buys out a sale, then the audit; stays up for you to try (ARGS=--exit ends it)
+demo: fetch ## a crowd buys out a sale, then the audit; stays up for you to try (ARGS=--exit ends it, ARGS="--scene rain" has red packets)
 	$(CARGO) run --release --locked -- demo $(ARGS)
 
 test: fetch needs ## all tests
@@ -35,8 +37,17 @@ bench: fetch needs ## the figures that the README and the notes name
 	$(CARGO) bench --locked
 	$(CARGO) test --release --locked --test mysql_audit -- --ignored --nocapture
 
-crash: fetch needs ## kill -9 in mid-sale and while winners pay, again and again, with audits (SEED=1 ROUNDS=20), and at every system call of a start
-	CRASH_SEED=$(SEED) CRASH_ROUNDS=$(ROUNDS) $(CARGO) test --release --locked --test crash --test crash_paying --test strace -- --nocapture --test-threads=1
+compare: ROUNDS = 10
+compare: fetch ## Doorbuster beside Redis, MySQL and no decision at all, in interleaved rounds (ROUNDS=10 SECONDS=1.5)
+	@scripts/need.sh redis-server wrk mariadbd
+	$(CARGO) build --release --locked -p doorbuster -p contenders
+	$${CARGO_TARGET_DIR:-target}/release/compare --rounds $(ROUNDS) --seconds $(SECONDS) $(ARGS)
+
+crash: fetch needs ## kill -9 in mid-sale, while winners pay and under red packets, again and again, with audits (SEED=1 ROUNDS=20), and at every system call of a start
+	CRASH_SEED=$(SEED) CRASH_ROUNDS=$(ROUNDS) $(CARGO) test --release --locked --test crash --test crash_paying --test crash_rain --test strace -- --nocapture --test-threads=1
+
+rain: fetch needs ## 100,000 red packets, 1,000,000 users, MySQL and a kill -9 in the middle: what adds up to the cent (SEED=1)
+	CRASH_SEED=$(SEED) $(CARGO) test --release --locked --test crash_rain -- --ignored --nocapture
 
 mysql-faults: fetch needs ## everything between the server and MySQL fails, again and again, with audits (SEED=1 ROUNDS=20)
 	MYSQL_SEED=$(SEED) MYSQL_ROUNDS=$(ROUNDS) $(CARGO) test --release --locked --test mysql_faults -- --nocapture
@@ -45,7 +56,7 @@ interleavings: fetch ## shards under random orders of letters, requests and cras
 	SEED=$(SEED) COUNT=$(COUNT) $(CARGO) test --release --locked --lib interleavings -- --nocapture
 
 needs:
-	@scripts/need.sh strace mariadbd
+	@scripts/need.sh strace mariadbd wrk
 
 # mimalloc is C and is built from source; a missing compiler would show only deep in its output.
 tools:

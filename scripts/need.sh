@@ -1,7 +1,7 @@
 #!/bin/sh
 # Finds the programs named, or fetches them: from PATH; else, as root, from the distribution's packages; else unpacked
 # under target/tools. What cannot be had is told here and by the tests that need it, which fail unless SKIP has their
-# word: `strace`, or `mysql` for mariadbd; words are separated by commas or spaces.
+# word: `strace`, `mysql` for mariadbd, or in the comparison `redis` and `wrk`; words are separated by commas or spaces.
 cd "$(dirname "$0")/.." || exit 1
 tools=target/tools
 log=$tools/fetched.log
@@ -12,6 +12,7 @@ export DEBIAN_FRONTEND=noninteractive
 
 # Sets what is known of a program: the packages that have it, the word in SKIP, and what the tests do with it.
 describe() {
+    unpack_only=
     case $1 in
     strace) packages=strace word=strace why="tests watch the server's system calls with it" ;;
     # The core packages start no daemon. The installer of data directories is with the server, and asks
@@ -20,6 +21,12 @@ describe() {
         packages="mariadb-server-core mariadb-client-core" word=mysql
         why="tests ship orders to a MariaDB of their own"
         ;;
+    # The package starts a daemon once it is installed; unpacked it starts nothing. The program itself is in the tools.
+    redis-server)
+        packages="redis-server redis-tools" word=redis unpack_only=yes
+        why="the comparison is with a Redis of its own"
+        ;;
+    wrk) packages=wrk word=wrk why="the comparison sends its requests with it" ;;
     *) echo "$0: nothing is known of $1" && exit 1 ;;
     esac
 }
@@ -28,6 +35,8 @@ describe() {
 found() {
     case $1 in
     strace) strace -V || "$tools/usr/bin/strace" -V ;;
+    redis-server) redis-server --version || (use_libraries && "$tools/usr/bin/redis-server" --version) ;;
+    wrk) wrk_runs wrk || (use_libraries && wrk_runs "$tools/usr/bin/wrk") ;;
     mariadbd) mariadb_in "$PATH" || (use_libraries && mariadb_in "$tools/usr/sbin:$tools/usr/bin") ;;
     esac >/dev/null 2>&1
 }
@@ -36,6 +45,11 @@ mariadb_in() (
     PATH=$1
     mariadbd -V && command -v mariadb-install-db && command -v my_print_defaults
 )
+
+# It tells its version, and then that it was not told whom to ask.
+wrk_runs() {
+    "$1" -v 2>&1 | grep -q Copyright
+}
 
 # Unpacked programs do not find their libraries by themselves.
 use_libraries() {
@@ -76,7 +90,7 @@ fetch() {
     mkdir -p "$tools"
     : >"$log"
     # shellcheck disable=SC2086 # These are words.
-    if [ "$(id -u)" = 0 ]; then
+    if [ "$(id -u)" = 0 ] && [ -z "$unpack_only" ]; then
         echo "installing $packages from the distribution's packages: $why"
         install $packages >>"$log" 2>&1 && found "$1" && return
     fi
@@ -91,5 +105,5 @@ fetch() {
 for program in "$@"; do
     describe "$program"
     found "$program" || skipped "$word" || fetch "$program" ||
-        echo "NOT RUN: $program is missing ($reason; apt-get install $packages), so its tests will fail; SKIP=$word leaves them out"
+        echo "NOT RUN: $program is missing ($reason; apt-get install $packages), so what needs it will fail; SKIP=$word leaves them out"
 done

@@ -24,8 +24,11 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Watch a crowd buy out a sale, see the audit, then try the server yourself
+    /// Watch a crowd buy out a sale or grab red packets, see the audit, then try the server yourself
     Demo {
+        /// What it shows
+        #[arg(long, value_enum, default_value_t = demo::Act::Sale)]
+        scene: demo::Act,
         /// End after the audit, with its status
         #[arg(long)]
         exit: bool,
@@ -118,7 +121,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let written = match Arguments::parse().command {
-        Command::Demo { exit, attempts } => Ok(demo::run(exit, attempts)),
+        Command::Demo { scene, exit, attempts } => Ok(demo::run(scene, exit, attempts)),
         Command::Serve { config } => Ok(serve::run(&config)),
         Command::Check { config } => check::run(&config, std::env::vars_os(), &mut io::stdout().lock()),
         Command::Token { config, user, role, ttl } => {

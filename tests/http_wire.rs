@@ -16,10 +16,10 @@ fn an_unknown_route_is_a_problem_on_both_listeners() {
         server.shopper(7, post(path).json(&json!({}))).problem(404, "not_found");
         server.operator(get(path)).problem(404, "not_found");
     }
-    for path in ["/admin/v1/activities", "/metrics", "/openapi.json", "/docs/"] {
+    for path in ["/admin/v1/activities", "/admin/v1/red-packets", "/metrics", "/openapi.json", "/docs/"] {
         server.shopper(7, get(path)).problem(404, "not_found");
     }
-    for path in ["/admin/v1/refund", "/admin/v1/red-packets", "/docs/nowhere.js"] {
+    for path in ["/admin/v1/refund", "/admin/v1/red-packets/1", "/docs/nowhere.js"] {
         server.operator(get(path)).problem(404, "not_found");
     }
 }

@@ -42,6 +42,19 @@ pub(crate) enum Ack<'a> {
         replayed: bool,
         at_ms: u64,
     },
+    Grab {
+        user_id: String,
+        activity_id: String,
+        grab_id: String,
+        round: usize,
+        packet: u32,
+        amount_cents: u64,
+        state: &'static str,
+        key: Option<&'a str>,
+        /// Nothing new: the key's packet again, or one that its owner looked up.
+        replayed: bool,
+        at_ms: u64,
+    },
     Cancel {
         user_id: String,
         order_id: String,

@@ -24,15 +24,15 @@ use crate::acks::{AckLog, AckSender};
 use crate::connection::Connection;
 use crate::desk::{Desk, Outage, Sale, Sku};
 use crate::ledger::{Ledger, Violation};
-use crate::pay::{self, PayReport, Till};
+use crate::pay::{self, Till};
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::report::{Acks, Report};
 use crate::request::{self, From};
 use crate::tally::{Gauges, Tally};
 use crate::token::{Mint, unix_ms};
-use crate::worker::{self, Done, Worked};
-use crate::{judge, reply};
+use crate::worker::{self, Done, Settled, Worked};
+use crate::{judge, rain, reply};
 
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
@@ -77,9 +77,13 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
 async fn lead(plan: Plan, progress: &Progress, mut stopped: watch::Receiver<bool>) -> Result<Report> {
     let started = Instant::now();
     let mint = Mint::new(&plan.auth);
-    let skus = tokio::select! {
-        skus = look(&plan, &mint) => choose(&plan, skus?)?,
+    let told = tokio::select! {
+        told = look(&plan, &mint) => told?,
         _ = stopped.changed() => bail!("stopped"),
+    };
+    let (skus, rain) = match plan.rain {
+        None => (choose(&plan, sold_in(&plan, &told)?)?, None),
+        Some(_) => (Vec::new(), Some(rain::Books::of(&plan, &told)?)),
     };
     let acks = plan.acks.as_ref().map(AckLog::open).transpose()?;
     let mut sale = Arc::new(Sale {
@@ -88,6 +92,7 @@ async fn lead(plan: Plan, progress: &Progress, mut stopped: watch::Receiver<bool
         ledger: Ledger::default(),
         till: Till::default(),
         counts_before: Vec::new(),
+        rain,
         gauges: Gauges::default(),
         outage: Outage::none(),
         next_shopper: AtomicU64::new(0),
@@ -103,15 +108,27 @@ async fn lead(plan: Plan, progress: &Progress, mut stopped: watch::Receiver<bool
         drop(desk);
         Arc::get_mut(&mut sale).context("nobody else has the sale yet")?.counts_before = before;
     }
+    if let Some(rain) = sale.plan.rain {
+        let desk = Desk::new(sale.clone(), None);
+        let before = tokio::select! {
+            before = rain::counts(&desk, rain) => before?,
+            _ = stopped.changed() => bail!("stopped"),
+        };
+        drop(desk);
+        let books = Arc::get_mut(&mut sale).and_then(|sale| sale.rain.as_mut());
+        books.context("nobody else has the sale yet")?.before(before);
+    }
     let sender = acks.as_ref().map(AckLog::sender).transpose()?;
     let worked = work(&sale, sender, progress, &stopped).await;
     // Closing says why the log failed, where that is what stopped the shoppers.
     let lines = acks.map(AckLog::close).transpose()?;
-    let (mut tally, phase, pay) = worked?;
-    let after = look(&sale.plan, &sale.mint).await;
-    weigh(&sale, after.as_deref().ok(), &mut tally);
+    let (mut tally, phase, settled) = worked?;
+    if sale.rain.is_none() {
+        let after = look(&sale.plan, &sale.mint).await.and_then(|told| sold_in(&sale.plan, &told));
+        weigh(&sale, after.as_deref().ok(), &mut tally);
+    }
     let acks = sale.plan.acks.as_ref().zip(lines).map(|(file, lines)| Acks { file: file.path.clone(), lines });
-    let report = Report::new(&sale, tally, &phase, started.elapsed(), acks, pay);
+    let report = Report::new(&sale, tally, &phase, started.elapsed(), acks, settled);
     progress(&sale.gauges.snapshot(sale.gauges.snapshot(0).shoppers_done));
     Ok(report)
 }
@@ -122,7 +139,7 @@ async fn work(
     acks: Option<AckSender>,
     progress: &Progress,
     stopped: &watch::Receiver<bool>,
-) -> Result<(Tally, Vec<Worked>, Option<PayReport>)> {
+) -> Result<(Tally, Vec<Worked>, Settled)> {
     let threads = sale.plan.threads;
     let barrier = Arc::new(Barrier::new(threads));
     let (done, mut results) = mpsc::channel(threads);
@@ -146,13 +163,13 @@ async fn work(
     }
     let mut tally = Tally::new();
     let mut phases = Vec::new();
-    let mut pay = None;
-    for (theirs, worked, reconciled) in collected? {
+    let mut settled = Settled::default();
+    for (theirs, worked, found) in collected? {
         tally.merge(theirs);
         phases.push(worked);
-        pay = pay.or(reconciled);
+        settled = settled.or(found);
     }
-    Ok((tally, phases, pay))
+    Ok((tally, phases, settled))
 }
 
 async fn watching(
@@ -175,26 +192,14 @@ async fn watching(
 }
 
 /// Reads the activity, as a shopper's page would.
-async fn look(plan: &Plan, mint: &Mint) -> Result<Vec<Sku>> {
-    #[derive(Deserialize)]
-    struct Activity {
-        kind: String,
-        #[serde(default)]
-        skus: Vec<Line>,
-    }
-    #[derive(Deserialize)]
-    struct Line {
-        sku_id: String,
-        price_cents: u64,
-        stock: u64,
-    }
+pub(crate) async fn look(plan: &Plan, mint: &Mint) -> Result<Vec<u8>> {
     let token = mint.token(plan.first_user_id())?;
     let request = request::activity(From { target: plan.target, token: &token }, plan.activity_id);
     let mut connection = Connection::new(plan.target, plan.timeout);
     let since = Instant::now();
-    let body = loop {
+    loop {
         match connection.exchange(&request).await {
-            Ok(reply) if reply.status == 200 => break reply.body.to_vec(),
+            Ok(reply) if reply.status == 200 => return Ok(reply.body.to_vec()),
             Ok(reply) if reply.status == 401 => bail!(
                 "{} does not accept the crowd's tokens: give its [auth] secret, issuer and audience ({})",
                 plan.target,
@@ -212,8 +217,24 @@ async fn look(plan: &Plan, mint: &Mint) -> Result<Vec<Sku>> {
             Err(error) => bail!("nothing answers on {} ({}); is the server running?", plan.target, error.name()),
         }
         tokio::time::sleep(PROGRESS_EVERY).await;
-    };
-    let activity: Activity = serde_json::from_slice(&body)
+    }
+}
+
+/// What a flash sale sells.
+fn sold_in(plan: &Plan, told: &[u8]) -> Result<Vec<Sku>> {
+    #[derive(Deserialize)]
+    struct Activity {
+        kind: String,
+        #[serde(default)]
+        skus: Vec<Line>,
+    }
+    #[derive(Deserialize)]
+    struct Line {
+        sku_id: String,
+        price_cents: u64,
+        stock: u64,
+    }
+    let activity: Activity = serde_json::from_slice(told)
         .with_context(|| format!("activity {} is not what the contract says", plan.activity_id))?;
     ensure!(activity.kind == "flash_sale", "activity {} is a {}, not a flash_sale", plan.activity_id, activity.kind);
     let skus = activity.skus.into_iter();

@@ -11,6 +11,7 @@ use crate::connection::{Connection, TransportError};
 use crate::ledger::{Ledger, Violation};
 use crate::pay::{Bill, Till, UnitCounts};
 use crate::plan::{Mode, Plan};
+use crate::rain;
 use crate::reply::{self, Answer, Route};
 use crate::schedule::Schedule;
 use crate::tally::{Gauges, Tally};
@@ -37,6 +38,8 @@ pub(crate) struct Sale {
     pub(crate) till: Till,
     /// What had been sold before, where the winners pay.
     pub(crate) counts_before: Vec<UnitCounts>,
+    /// What is known of the rounds and packets, where it rains instead.
+    pub(crate) rain: Option<rain::Books>,
     pub(crate) gauges: Gauges,
     pub(crate) outage: Outage,
     pub(crate) next_shopper: AtomicU64,
@@ -56,6 +59,7 @@ pub(crate) struct Desk {
     pub(crate) acks: Option<AckSender>,
     tally: Mutex<Tally>,
     winners: Mutex<Vec<Winner>>,
+    returns: Mutex<Vec<rain::Return>>,
     bills: Mutex<Bills>,
 }
 
@@ -82,7 +86,14 @@ pub(crate) struct Sent {
 
 impl Desk {
     pub(crate) fn new(sale: Arc<Sale>, acks: Option<AckSender>) -> Self {
-        Self { sale, acks, tally: Mutex::new(Tally::new()), winners: Mutex::default(), bills: Mutex::default() }
+        Self {
+            sale,
+            acks,
+            tally: Mutex::new(Tally::new()),
+            winners: Mutex::default(),
+            returns: Mutex::default(),
+            bills: Mutex::default(),
+        }
     }
 
     /// The thread's tally. Never held across a wait.
@@ -93,6 +104,11 @@ impl Desk {
     /// The winners who will come back.
     pub(crate) fn winners(&self) -> MutexGuard<'_, Vec<Winner>> {
         self.winners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Those who will look after their packets.
+    pub(crate) fn returns(&self) -> MutexGuard<'_, Vec<rain::Return>> {
+        self.returns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The orders whose owners are not done. Never held across a wait.
@@ -149,8 +165,8 @@ impl Desk {
         let gauges = &self.sale.gauges;
         Gauges::add(&gauges.answered);
         match answer {
-            Answer::Accepted(_) => Gauges::add(&gauges.accepted),
-            Answer::Refused(_) => Gauges::add(&gauges.refused),
+            Answer::Accepted(_) | Answer::Granted(_) => Gauges::add(&gauges.accepted),
+            Answer::Refused(_) | Answer::AtLimit(..) => Gauges::add(&gauges.refused),
             _ => {}
         }
         self.sale.outage.over();

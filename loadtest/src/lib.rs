@@ -25,9 +25,12 @@
 //! | `visit`, `shopper` | what one shopper does, and who they are |
 //! | `judge`, `ledger` | what the contract allows; what the whole crowd was promised |
 //! | `pay` | winners who pay in every way, and the operator who reconciles |
+//! | `rain` | red packets: who grabs, what the crowd was told of each packet, whether all of it adds up |
+//! | `operator` | an operator's requests |
 //! | `desk` | the one way a request goes out and is counted |
 //! | `connection`, `request`, `reply`, `code` | HTTP: bytes out, bytes in, their meaning |
 //! | `token` | minting |
+//! | `steady` | prepared requests at a fixed rate, for benchmarks |
 //! | `acks` | the synced log of acknowledgements |
 //! | `tally`, `report`, `table`, `progress` | counts, their sum, the same for people, the bar |
 
@@ -38,14 +41,17 @@ mod crowd;
 mod desk;
 mod judge;
 mod ledger;
+mod operator;
 mod pay;
 mod plan;
 mod progress;
+mod rain;
 mod reply;
 mod report;
 mod request;
 mod schedule;
 mod shopper;
+mod steady;
 mod table;
 mod tally;
 mod token;
@@ -54,7 +60,9 @@ mod worker;
 
 pub use crowd::run;
 pub use pay::{Money, PayReport, PayShares};
-pub use plan::{AcksFile, Auth, Mode, Pay, Plan, Shares};
+pub use plan::{AcksFile, Auth, Mode, Pay, Plan, Rain, Shares};
 pub use progress::{Progress, bar, silent};
+pub use rain::{RainReport, RoundReport, Sums};
 pub use report::{Acks, Latecomers, Latency, Pace, Phase, Report, SkuReport, ViolationReport};
+pub use steady::{Steady, steady};
 pub use tally::Snapshot;

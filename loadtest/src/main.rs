@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser};
-use loadtest::{AcksFile, Auth, Mode, Pay, PayShares, Plan, Report, Shares};
+use loadtest::{AcksFile, Auth, Mode, Pay, PayShares, Plan, Rain, Report, Shares};
 
 const SECRET_VARIABLE: &str = "DOORBUSTER_AUTH__SECRET";
 const PAYMENTS_SECRET_VARIABLE: &str = "DOORBUSTER_PAYMENTS__SECRET";
@@ -37,6 +37,10 @@ const PAYMENTS_SECRET_VARIABLE: &str = "DOORBUSTER_PAYMENTS__SECRET";
 ///
 ///   crowd --activity 1001 --secret-file secret.txt --pay --payments-secret-file payments.txt
 ///
+/// on red packets instead, of which each user wants one, until the round is over and everything adds up to the cent:
+///
+///   crowd --rain --activity 1002 --secret-file secret.txt --acks acks.jsonl
+///
 /// Exit status: 0 all answers were right, 1 a rule was broken, 2 the run could not be made.
 #[derive(Parser)]
 #[command(name = "crowd", version, verbatim_doc_comment, max_term_width = 110)]
@@ -47,7 +51,7 @@ struct Cli {
     /// Allow a target that is not this machine: you say that the host is yours to load
     #[arg(long)]
     i_own_this_host: bool,
-    /// The flash sale's activity id
+    /// The activity's id: a flash sale's, or with --rain red packets'
     #[arg(long, value_name = "ID", default_value_t = 1001)]
     activity: u64,
     /// A SKU to ask for; may be given several times [default: all of the activity]
@@ -64,6 +68,11 @@ struct Cli {
     habits: Habits,
     #[command(flatten)]
     paying: Paying,
+    #[command(flatten)]
+    raining: Raining,
+    /// The operator listener, of payments and red packets
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8081")]
+    operator: String,
     /// Log every acknowledgement to this file, synced, for `doorbuster audit --acks FILE`
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     acks: Option<PathBuf>,
@@ -175,9 +184,6 @@ struct Paying {
     /// A file with the server's payments.secret; in the environment it is DOORBUSTER_PAYMENTS__SECRET
     #[arg(long, value_name = "FILE", requires = "pay")]
     payments_secret_file: Option<PathBuf>,
-    /// The operator listener
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8081", requires = "pay")]
-    operator: String,
     /// The activity's currency
     #[arg(long, default_value = "CNY", requires = "pay")]
     currency: String,
@@ -193,6 +199,19 @@ struct Paying {
     /// Never pay
     #[arg(long, value_name = "SHARE", default_value_t = PayShares::default().never, requires = "pay")]
     pay_never: f64,
+}
+
+/// Red packets.
+#[derive(Args)]
+#[command(next_help_heading = "Red packets")]
+struct Raining {
+    /// The activity is a rain of red packets, this crowd's alone; it waits for the next round, and for its end where that
+    /// is near. Its habits mean the same, but nobody cancels, and who polls looks at their own packets
+    #[arg(long, conflicts_with_all = ["pay", "sku", "cancel", "quantity"])]
+    rain: bool,
+    /// End the rounds by closing the activity when everybody has asked
+    #[arg(long, requires = "rain")]
+    close: bool,
 }
 
 fn main() -> ExitCode {
@@ -261,13 +280,19 @@ fn plan(cli: &Cli) -> Result<Plan> {
         },
         timeout: seconds("timeout", load.timeout)?,
         ride_out: seconds("ride-out", load.ride_out)?,
-        pay: pay(&cli.paying)?,
+        pay: pay(&cli.paying, &cli.operator)?,
+        rain: rain(&cli.raining, &cli.operator)?,
         acks: cli.acks.clone().map(|path| AcksFile { path, append: cli.append_acks }),
         ..Plan::new(cli.activity, "")
     })
 }
 
-fn pay(paying: &Paying) -> Result<Option<Pay>> {
+fn rain(raining: &Raining, operator: &str) -> Result<Option<Rain>> {
+    let Raining { rain, close } = *raining;
+    rain.then(|| Ok(Rain { operator: resolve("--operator", operator)?, close })).transpose()
+}
+
+fn pay(paying: &Paying, operator: &str) -> Result<Option<Pay>> {
     if !paying.pay {
         return Ok(None);
     }
@@ -284,7 +309,7 @@ fn pay(paying: &Paying) -> Result<Option<Pay>> {
         never: paying.pay_never,
         ..PayShares::default()
     };
-    let operator = resolve("--operator", &paying.operator)?;
+    let operator = resolve("--operator", operator)?;
     Ok(Some(Pay { operator, currency: paying.currency.clone(), shares, ..Pay::new(secret) }))
 }
 

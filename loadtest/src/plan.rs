@@ -21,13 +21,13 @@ pub struct Plan {
     pub target: SocketAddr,
     /// Allows a target that is not on this machine: the caller says that it is theirs to load.
     pub owns_target: bool,
-    /// The flash sale to buy out.
+    /// The flash sale to buy out, or the rain to stand under.
     pub activity_id: u64,
     /// The SKUs to ask for, spread evenly; empty means every SKU of the activity.
     pub sku_ids: Vec<String>,
     /// How tokens are signed.
     pub auth: Auth,
-    /// Distinct shoppers, each of whom places one order. Repeats, polls, cancels and latecomers come on top.
+    /// Distinct shoppers, each of whom places one order, or wants one packet. Repeats, polls, cancels and latecomers come on top.
     pub attempts: u64,
     /// Keep-alive connections, over all threads.
     pub connections: usize,
@@ -53,6 +53,8 @@ pub struct Plan {
     pub ride_out: Duration,
     /// The winners pay, and an operator reconciles; the sale is this crowd's alone. `None`: nobody pays.
     pub pay: Option<Pay>,
+    /// The activity is a rain of red packets, of which each shopper wants one. `None`: it is a sale.
+    pub rain: Option<Rain>,
     /// Where acknowledgements are logged.
     pub acks: Option<AcksFile>,
 }
@@ -90,6 +92,16 @@ impl Pay {
     }
 }
 
+/// A rain of red packets, which is this crowd's alone, and whoever looks after it.
+#[derive(Clone, Copy, Debug)]
+pub struct Rain {
+    /// The operator listener, which tells what was granted and refunded.
+    pub operator: SocketAddr,
+    /// When everybody has asked, the operator closes the activity, which ends its rounds. Otherwise the crowd waits for
+    /// the end of each round that has begun and ends soon.
+    pub close: bool,
+}
+
 impl std::fmt::Debug for Pay {
     /// Leaves the secret out.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -125,7 +137,7 @@ pub struct Shares {
     pub repeat_without_key: f64,
     /// Ask again with the same key and another body.
     pub other_body: f64,
-    /// Poll for the result.
+    /// Poll for the result; under a rain, look at their own packets.
     pub poll: f64,
     /// Cancel what they got.
     pub cancel: f64,
@@ -167,6 +179,7 @@ impl Plan {
             timeout: Duration::from_secs(10),
             ride_out: Duration::ZERO,
             pay: None,
+            rain: None,
             acks: None,
         }
     }
@@ -176,11 +189,18 @@ impl Plan {
     /// # Errors
     /// Says which setting is wrong and what to do.
     pub fn check(&self) -> Result<()> {
-        ensure!(
-            self.owns_target || self.target.ip().is_loopback(),
-            "{} is not on this machine; a crowd may only be sent to a host of your own: say --i-own-this-host",
-            self.target
-        );
+        let operators = [self.pay.as_ref().map(|pay| pay.operator), self.rain.map(|rain| rain.operator)];
+        for host in [self.target].into_iter().chain(operators.into_iter().flatten()) {
+            ensure!(
+                self.owns_target || host.ip().is_loopback(),
+                "{host} is not on this machine; a crowd may only be sent to a host of your own: say --i-own-this-host"
+            );
+        }
+        if self.rain.is_some() {
+            ensure!(self.pay.is_none(), "red packets cost nothing: nobody pays for them");
+            ensure!(self.sku_ids.is_empty(), "red packets have no SKUs");
+            ensure!(self.shares.cancel <= 0.0, "what was grabbed is final: nobody cancels it");
+        }
         ensure!(self.activity_id > 0, "the activity id must be above 0");
         ensure!(!self.auth.secret.is_empty(), "the secret is empty: give the server's [auth] secret");
         ensure!(self.attempts > 0, "attempts must be above 0");
@@ -207,11 +227,6 @@ impl Plan {
             ensure!(
                 !pay.secret.is_empty(),
                 "the secret of the callbacks is empty: give the server's [payments] secret"
-            );
-            ensure!(
-                self.owns_target || pay.operator.ip().is_loopback(),
-                "{} is not on this machine; a crowd may only be sent to a host of your own: say --i-own-this-host",
-                pay.operator
             );
             let plain =
                 (3..=8).contains(&pay.currency.len()) && pay.currency.bytes().all(|b| b.is_ascii_alphanumeric());

@@ -30,6 +30,26 @@ pub(crate) struct Order {
     pub(crate) payments: Vec<Line>,
 }
 
+/// A packet of a red-packet rain that was grabbed, as every route returns it.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+pub(crate) struct Grab {
+    #[serde(deserialize_with = "decimal")]
+    pub(crate) grab_id: u64,
+    #[serde(deserialize_with = "decimal")]
+    pub(crate) activity_id: u64,
+    pub(crate) round: usize,
+    pub(crate) packet: u32,
+    pub(crate) amount_cents: u64,
+    pub(crate) state: Granted,
+}
+
+/// A grab is final.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Granted {
+    Granted,
+}
+
 /// A payment, as its order shows it.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 pub(crate) struct Line {
@@ -115,6 +135,10 @@ pub(crate) enum Route {
     Look,
     /// The callback of the payment provider.
     Pay,
+    /// A packet of a red-packet rain.
+    Grab,
+    /// The caller's own grabs.
+    OwnGrabs,
     /// An operator's request, whose answer its asker reads.
     Operator,
 }
@@ -134,6 +158,14 @@ pub(crate) enum Answer {
     Found(Box<Order>),
     /// 200 to a payment.
     Paid(Box<Receipt>),
+    /// 201: a packet.
+    Granted(Grab),
+    /// 200 with `Idempotent-Replayed`: the packet that this key got before.
+    GrantedBefore(Grab),
+    /// 200: a page of the caller's grabs, all of them where nobody grabs often.
+    Grabs(Vec<Grab>),
+    /// `limit_reached`, with the grabs that reached it.
+    AtLimit(Code, Vec<u64>),
     /// 200 to an operator.
     Done { body: serde_json::Value, replayed: bool },
     /// A refusal of the contract.
@@ -152,13 +184,16 @@ pub(crate) fn read(route: Route, reply: &Reply<'_>) -> Answer {
     let read = match (route, reply.status) {
         (Route::Order, 201) => order(reply).map(Answer::Accepted),
         (Route::Order, 200) if reply.replayed => order(reply).map(Answer::Replayed),
-        (Route::Order, 200) => Err("status 200 without `Idempotent-Replayed: true`".to_owned()),
         (Route::Cancel, 200) => order(reply).map(Answer::Cancelled),
         (Route::Poll, 200) => polled(reply).map(Answer::Polled),
         (Route::Look, 200) => order(reply).map(Answer::Found),
         (Route::Pay, 200) => parsed(reply).map(Answer::Paid),
+        (Route::Grab, 201) => parsed(reply).map(Answer::Granted),
+        (Route::Grab, 200) if reply.replayed => parsed(reply).map(Answer::GrantedBefore),
+        (Route::Order | Route::Grab, 200) => Err("status 200 without `Idempotent-Replayed: true`".to_owned()),
+        (Route::OwnGrabs, 200) => grabs(reply),
         (Route::Operator, 200) => parsed(reply).map(|body| Answer::Done { body, replayed: reply.replayed }),
-        (_, 400..=499 | 503) => refusal(reply).map(Answer::Refused),
+        (_, 400..=499 | 503) => refusal(route, reply),
         (_, status) => return Answer::Broken(RULE_STATUS, format!("status {status}: {}", excerpt(reply.body))),
     };
     read.unwrap_or_else(|fault| {
@@ -196,7 +231,15 @@ fn polled(reply: &Reply<'_>) -> Result<Polled, String> {
     Ok(Polled::Order { order_id, state })
 }
 
-fn refusal(reply: &Reply<'_>) -> Result<Code, String> {
+fn grabs(reply: &Reply<'_>) -> Result<Answer, String> {
+    #[derive(Deserialize)]
+    struct Page {
+        grabs: Vec<Grab>,
+    }
+    serde_json::from_slice(reply.body).map(|Page { grabs }| Answer::Grabs(grabs)).map_err(|error| error.to_string())
+}
+
+fn refusal(route: Route, reply: &Reply<'_>) -> Result<Answer, String> {
     #[derive(Deserialize)]
     struct Problem<'a> {
         #[serde(borrow)]
@@ -218,10 +261,17 @@ fn refusal(reply: &Reply<'_>) -> Result<Code, String> {
         return Err("`Retry-After` is missing".to_owned());
     }
     match code.name() {
-        "limit_reached" if problem.order_ids.is_none() => Err("`order_ids` is missing".to_owned()),
+        "limit_reached" => {
+            let ids = problem.order_ids.ok_or("`order_ids` is missing")?;
+            if route != Route::Grab {
+                return Ok(Answer::Refused(code));
+            }
+            let ids: Option<Vec<u64>> = ids.iter().map(|id| parse_decimal(id)).collect();
+            ids.map(|ids| Answer::AtLimit(code, ids)).ok_or_else(|| "`order_ids` are not decimal ids".to_owned())
+        }
         "not_started" if problem.starts_at_ms.is_none() => Err("`starts_at_ms` is missing".to_owned()),
         "not_started" if problem.server_time_ms.is_none() => Err("`server_time_ms` is missing".to_owned()),
-        _ => Ok(code),
+        _ => Ok(Answer::Refused(code)),
     }
 }
 

@@ -11,9 +11,10 @@ use crate::code::Code;
 use crate::desk::Sale;
 use crate::pay::PayReport;
 use crate::plan::Mode;
+use crate::rain::RainReport;
 use crate::tally::{Group, Tally};
 use crate::token::unix_ms;
-use crate::worker::Worked;
+use crate::worker::{Settled, Worked};
 
 /// A finished run.
 #[derive(Clone, Debug, Serialize)]
@@ -42,10 +43,14 @@ pub struct Report {
     pub paid: u64,
     /// Looks at one order: 200.
     pub found: u64,
+    /// Looks at one's own grabs: 200.
+    pub looked: u64,
     /// An operator's requests: 200.
     pub operated: u64,
     /// What came of the payments, where the winners paid.
     pub pay: Option<PayReport>,
+    /// What came of the rounds, where it rained.
+    pub rain: Option<RainReport>,
     /// Refusals by code.
     pub refused: BTreeMap<&'static str, u64>,
     /// Errors of connections by kind; with riding out, one request may meet several.
@@ -164,8 +169,9 @@ impl Report {
         rush: &[Worked],
         elapsed: Duration,
         acks: Option<Acks>,
-        mut pay: Option<PayReport>,
+        settled: Settled,
     ) -> Self {
+        let Settled { mut pay, rain } = settled;
         let plan = &sale.plan;
         pay.iter_mut().for_each(|pay| pay.count(tally.pay));
         let units = sale.ledger.units_live(sale.skus.len(), unix_ms());
@@ -193,8 +199,10 @@ impl Report {
             polled: tally.polled,
             paid: tally.paid,
             found: tally.found,
+            looked: tally.looked,
             operated: tally.operated,
             pay,
+            rain,
             refused: tally.refused.into_iter().enumerate().filter_map(by_name).collect(),
             transport_errors: tally.transport.iter().map(|(error, count)| (error.name(), *count)).collect(),
             retries: tally.retries,

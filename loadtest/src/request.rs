@@ -42,6 +42,21 @@ pub(crate) fn order(from: From<'_>, purchase: Purchase<'_>, key: Option<&str>) -
     text.into_bytes()
 }
 
+/// `POST /v1/red-packets/{activity_id}/grabs`.
+pub(crate) fn grab(from: From<'_>, activity_id: u64, key: Option<&str>) -> Vec<u8> {
+    let mut text = head(from, "POST", format_args!("/v1/red-packets/{activity_id}/grabs"));
+    if let Some(key) = key {
+        put(&mut text, format_args!("Idempotency-Key: {key}\r\n"));
+    }
+    text.push_str("Content-Length: 0\r\n\r\n");
+    text.into_bytes()
+}
+
+/// `GET /v1/red-packets/{activity_id}/grabs`.
+pub(crate) fn own_grabs(from: From<'_>, activity_id: u64) -> Vec<u8> {
+    get(from, format_args!("/v1/red-packets/{activity_id}/grabs"))
+}
+
 /// `POST /v1/orders/{order_id}/cancel`.
 pub(crate) fn cancel(from: From<'_>, order_id: u64) -> Vec<u8> {
     let mut text = head(from, "POST", format_args!("/v1/orders/{order_id}/cancel"));

@@ -29,13 +29,13 @@ impl Shopper {
         let seed = plan.seed ^ index.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let mut dice = fastrand::Rng::with_seed(seed);
         let user_id = plan.first_user_id() + index;
-        let sku = dice.usize(0..sale.skus.len());
+        let sku = dice.usize(0..sale.skus.len().max(1));
         let quantity = weighted(&mut dice, &plan.quantities);
         let key = (dice.f64() < plan.shares.key).then(|| format!("{:x}-{user_id}", plan.seed));
         let reference = dice.bool().then(|| format!("cart-{user_id}"));
         let token = sale.mint.token(user_id)?;
         let mut shopper = Self { index, user_id, sku, quantity, key, reference, request: Vec::new(), token, dice };
-        shopper.request = request::order(shopper.from(sale), shopper.purchase(sale), shopper.key.as_deref());
+        shopper.request = shopper.wish(sale, shopper.key.as_deref());
         Ok(shopper)
     }
 
@@ -50,7 +50,19 @@ impl Shopper {
 
     /// The same wish without the key.
     pub(crate) fn without_key(&self, sale: &Sale) -> Vec<u8> {
-        request::order(self.from(sale), self.purchase(sale), None)
+        self.wish(sale, None)
+    }
+
+    /// A look at one's own grabs.
+    pub(crate) fn own_grabs(&self, sale: &Sale) -> Vec<u8> {
+        request::own_grabs(self.from(sale), sale.plan.activity_id)
+    }
+
+    fn wish(&self, sale: &Sale, key: Option<&str>) -> Vec<u8> {
+        match sale.rain {
+            None => request::order(self.from(sale), self.purchase(sale), key),
+            Some(_) => request::grab(self.from(sale), sale.plan.activity_id, key),
+        }
     }
 
     /// Another wish under the same key.

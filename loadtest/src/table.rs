@@ -4,6 +4,7 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
 
 use crate::pay::PayReport;
+use crate::rain::{RainReport, RoundReport, Sums};
 use crate::report::{Latecomers, Report};
 
 impl Report {
@@ -13,6 +14,9 @@ impl Report {
         let mut text = format!("{}\n{}\n", self.outcomes(), self.latencies());
         if let Some(pay) = &self.pay {
             text.push_str(&format!("{}\n{}\n", payments(pay), money(pay)));
+        }
+        if let Some(rain) = &self.rain {
+            text.push_str(&format!("{}\n", rounds(rain)));
         }
         for line in self.remarks() {
             text.push_str(&line);
@@ -34,6 +38,7 @@ impl Report {
             ("polled", self.polled),
             ("payments answered", self.paid),
             ("orders looked at", self.found),
+            ("own packets looked at", self.looked),
             ("operator's requests", self.operated),
         ];
         for (name, count) in others {
@@ -86,10 +91,15 @@ impl Report {
                 sku.sku_id, sku.held, sku.stock
             ));
         }
+        if self.rain.as_ref().is_some_and(|rain| rain.rounds.is_empty()) {
+            lines.push("NOT RECONCILED: an operator's request was not answered".to_owned());
+        }
+        lines.extend(self.rain.iter().flat_map(|rain| &rain.rounds).map(adds_up));
         if self.latecomers.came + self.revisited > 0 {
             let Latecomers { came, accepted: got } = self.latecomers;
             let back = self.revisited;
-            lines.push(format!("afterwards: {came} latecomers came and {got} got something; {back} winners came back and found their order"));
+            let found = if self.rain.is_some() { "packet" } else { "order" };
+            lines.push(format!("afterwards: {came} latecomers came and {got} got something; {back} winners came back and found their {found}"));
         }
         if self.retries > 0 {
             lines.push(format!("rode out outages with {} further tries, same request, same key", self.retries));
@@ -129,6 +139,30 @@ fn money(pay: &PayReport) -> Table {
         table.add_row([Cell::new(currency)].into_iter().chain(right));
     }
     table
+}
+
+fn rounds(rain: &RainReport) -> Table {
+    let mut table = table(&["round", "packets", "cents", "granted", "remaining", "refunded", "told to the crowd"]);
+    for round in &rain.rounds {
+        let sums = [round.granted, round.remaining, round.refunded, round.told];
+        let sums = sums.map(|sums| format!("{}: {}", thousands(sums.packets), thousands(sums.cents)));
+        let all = [round.round.to_string(), thousands(round.total.packets), thousands(round.total.cents)];
+        let right = all.into_iter().chain(sums).map(|text| Cell::new(text).set_alignment(CellAlignment::Right));
+        table.add_row(right);
+    }
+    table
+}
+
+/// A round in one line.
+fn adds_up(round: &RoundReport) -> String {
+    let RoundReport { round: number, total, granted, remaining, refunded, .. } = round;
+    let sum = [granted, remaining, refunded].iter().fold(Sums::default(), |sum, of| sum.and(**of));
+    let holds = if sum == *total { "=" } else { "IS NOT" };
+    let seed = if round.verified { "; each amount is what the seed gives, as committed" } else { "" };
+    format!(
+        "round {number}: granted {} + remaining {} + refunded {} {holds} {} cents{seed}",
+        granted.cents, remaining.cents, refunded.cents, total.cents
+    )
 }
 
 fn table(header: &[&str]) -> Table {

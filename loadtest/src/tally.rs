@@ -31,6 +31,8 @@ pub(crate) enum Group {
     Paid,
     /// Looks at one order.
     Found,
+    /// Looks at one's own grabs.
+    Looked,
     /// An operator's requests.
     Operated,
     /// Answered at last, after the connection was lost or the server was on its way up or down.
@@ -38,7 +40,7 @@ pub(crate) enum Group {
 }
 
 impl Group {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Accepted,
         Self::Replayed,
         Self::Refused,
@@ -46,6 +48,7 @@ impl Group {
         Self::Polled,
         Self::Paid,
         Self::Found,
+        Self::Looked,
         Self::Operated,
         Self::RiddenOut,
     ];
@@ -59,6 +62,7 @@ impl Group {
             Self::Polled => "polled",
             Self::Paid => "payments answered",
             Self::Found => "orders looked at",
+            Self::Looked => "own packets looked at",
             Self::Operated => "operator's requests",
             Self::RiddenOut => "after an outage",
         }
@@ -74,6 +78,7 @@ pub(crate) struct Tally {
     pub(crate) polled: u64,
     pub(crate) paid: u64,
     pub(crate) found: u64,
+    pub(crate) looked: u64,
     pub(crate) operated: u64,
     pub(crate) pay: pay::Counts,
     pub(crate) broken: u64,
@@ -100,6 +105,7 @@ impl Tally {
             polled: 0,
             paid: 0,
             found: 0,
+            looked: 0,
             operated: 0,
             pay: pay::Counts::default(),
             broken: 0,
@@ -120,11 +126,11 @@ impl Tally {
     /// Counts an answer.
     pub(crate) fn answer(&mut self, answer: &Answer, latency: Duration, ridden_out: bool) {
         let group = match answer {
-            Answer::Accepted(_) => {
+            Answer::Accepted(_) | Answer::Granted(_) => {
                 self.accepted += 1;
                 Group::Accepted
             }
-            Answer::Replayed(_) => {
+            Answer::Replayed(_) | Answer::GrantedBefore(_) => {
                 self.replayed += 1;
                 Group::Replayed
             }
@@ -144,11 +150,15 @@ impl Tally {
                 self.found += 1;
                 Group::Found
             }
+            Answer::Grabs(_) => {
+                self.looked += 1;
+                Group::Looked
+            }
             Answer::Done { .. } => {
                 self.operated += 1;
                 Group::Operated
             }
-            Answer::Refused(code) => {
+            Answer::Refused(code) | Answer::AtLimit(code, _) => {
                 self.refused[code.index()] += 1;
                 Group::Refused
             }
@@ -190,6 +200,7 @@ impl Tally {
         self.polled += other.polled;
         self.paid += other.paid;
         self.found += other.found;
+        self.looked += other.looked;
         self.operated += other.operated;
         self.pay.merge(other.pay);
         self.broken += other.broken;

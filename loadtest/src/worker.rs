@@ -14,6 +14,7 @@ use crate::crowd::runtime;
 use crate::desk::{Booth, Desk, Sale};
 use crate::pay::{self, PayReport};
 use crate::plan::Mode;
+use crate::rain::{self, RainReport};
 use crate::request::{self, From};
 use crate::schedule::{Arrivals, Schedule};
 use crate::tally::{Gauges, Tally};
@@ -28,8 +29,22 @@ pub(crate) struct Worked {
     pub(crate) cpu: Duration,
 }
 
+/// What an operator found when everyone was gone.
+#[derive(Default)]
+pub(crate) struct Settled {
+    pub(crate) pay: Option<PayReport>,
+    pub(crate) rain: Option<RainReport>,
+}
+
+impl Settled {
+    /// Another thread's, where this one found nothing.
+    pub(crate) fn or(self, other: Self) -> Self {
+        Self { pay: self.pay.or(other.pay), rain: self.rain.or(other.rain) }
+    }
+}
+
 /// What a thread comes to; the first one also reconciles.
-pub(crate) type Done = (Tally, Worked, Option<PayReport>);
+pub(crate) type Done = (Tally, Worked, Settled);
 
 /// A thread's whole life; `place` of the plan's threads.
 pub(crate) fn work(
@@ -51,6 +66,9 @@ async fn phases(sale: &Arc<Sale>, place: usize, acks: Option<AckSender>, barrier
     let desk = Arc::new(Desk::new(sale.clone(), acks));
     let booths = warm(&desk, place).await?;
 
+    if let Some(books) = &sale.rain {
+        books.wait_for_start().await;
+    }
     barrier.wait().await;
     let (begun, cpu) = (Instant::now(), cpu_time());
     let booths = everyone(sale, place, booths, rush).await?;
@@ -60,14 +78,17 @@ async fn phases(sale: &Arc<Sale>, place: usize, acks: Option<AckSender>, barrier
     let booths = everyone(sale, place, booths, afterwards).await?;
 
     barrier.wait().await;
-    let pay = match (&sale.plan.pay, place) {
-        (Some(pay), 0) => Some(pay::reconcile(&desk, pay, &sale.counts_before).await?),
-        _ => None,
-    };
+    let mut settled = Settled::default();
+    if let (Some(pay), 0) = (&sale.plan.pay, place) {
+        settled.pay = Some(pay::reconcile(&desk, pay, &sale.counts_before).await?);
+    }
+    if let (Some(rain), Some(books), 0) = (sale.plan.rain, &sale.rain, place) {
+        settled.rain = Some(rain::reconcile(&desk, rain, books).await?);
+    }
 
     let mut tally = std::mem::replace(&mut *desk.tally(), Tally::new());
     tally.reconnects = booths.iter().map(|booth| booth.connection.reconnects + booth.twin.reconnects).sum();
-    Ok((tally, worked, pay))
+    Ok((tally, worked, settled))
 }
 
 /// Opens this thread's share of the connections, and has one reply on each.
@@ -124,7 +145,7 @@ fn schedule(sale: &Sale, place: usize) -> Schedule {
 async fn rush(mut booth: Booth, schedule: Arc<Schedule>) -> Result<Booth> {
     let sale = booth.desk.sale.clone();
     while let Some(index) = next(&sale.next_shopper, sale.plan.attempts) {
-        visit::shop(&mut booth, &schedule, index).await?;
+        come(&mut booth, &schedule, index).await?;
         while let Ok(bill) = pay::due(&booth.desk) {
             pay::step(&mut booth, &schedule, bill).await?;
         }
@@ -138,7 +159,7 @@ async fn afterwards(mut booth: Booth, schedule: Arc<Schedule>) -> Result<Booth> 
     let desk = booth.desk.clone();
     let sale = &desk.sale;
     while let Some(index) = next(&sale.next_latecomer, sale.plan.latecomers()) {
-        let won = visit::shop(&mut booth, &schedule, sale.plan.attempts + index).await?;
+        let won = come(&mut booth, &schedule, sale.plan.attempts + index).await?;
         let mut tally = desk.tally();
         tally.late_asked += 1;
         tally.late_accepted += u64::from(won);
@@ -147,6 +168,10 @@ async fn afterwards(mut booth: Booth, schedule: Arc<Schedule>) -> Result<Booth> 
     loop {
         let Some(winner) = desk.winners().pop() else { break };
         visit::revisit(&mut booth, &schedule, winner).await?;
+    }
+    loop {
+        let Some(back) = desk.returns().pop() else { break };
+        rain::come_back(&mut booth, &schedule, back).await?;
     }
     // Whoever takes the last bill takes its further steps too, so nobody has to wait for a bill that is in hand.
     loop {
@@ -158,6 +183,14 @@ async fn afterwards(mut booth: Booth, schedule: Arc<Schedule>) -> Result<Booth> 
         }
     }
     Ok(booth)
+}
+
+/// A shopper's first visit; whether it got anything.
+async fn come(booth: &mut Booth, schedule: &Schedule, index: u64) -> Result<bool> {
+    match &booth.desk.sale.plan.rain {
+        None => visit::shop(booth, schedule, index).await,
+        Some(_) => rain::grab(booth, schedule, index).await,
+    }
 }
 
 fn next(counter: &AtomicU64, end: u64) -> Option<u64> {

@@ -13,7 +13,7 @@ fn crowd(bug: Bug, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_crowd"));
     command.env_remove("DOORBUSTER_PAYMENTS__SECRET");
     command.env("DOORBUSTER_AUTH__SECRET", SECRET).args(["--target", &plan.target.to_string()]);
-    if arguments.contains(&"--pay") {
+    if arguments.contains(&"--pay") || arguments.contains(&"--rain") {
         command.args(["--operator", &plan.target.to_string()]);
     }
     command.args(["--attempts", "500", "--connections", "8"]).args(arguments).output().expect("the command runs")
@@ -67,4 +67,18 @@ fn winners_pay_with_a_secret_from_a_file_or_the_environment_and_never_without_on
     assert!(String::from_utf8_lossy(&out.stderr).contains("DOORBUSTER_PAYMENTS__SECRET"), "{out:?}");
     let out = crowd(Bug::PaidTwice, &["--pay", "--payments-secret-file", file.to_str().expect("plain text")]);
     assert_eq!(out.status.code(), Some(1), "{out:?}");
+}
+
+#[test]
+fn a_rain_is_told_in_packets_and_cents() {
+    let out = crowd(Bug::None, &["--rain", "--activity", "1002", "--close"]);
+    assert_eq!(out.status.code(), Some(0), "{out:?}");
+    let table = String::from_utf8_lossy(&out.stdout);
+    assert!(table.contains("granted 1000 + remaining 0 + refunded 0 = 1000 cents; each amount"), "{table}");
+    let out = crowd(Bug::GrabLost, &["--rain", "--activity", "1002", "--close"]);
+    assert_eq!(out.status.code(), Some(1), "{out:?}");
+    assert!(String::from_utf8_lossy(&out.stdout).contains("VIOLATION M1"), "{out:?}");
+    let out = crowd(Bug::None, &["--rain"]);
+    assert_eq!(out.status.code(), Some(2), "{out:?}");
+    assert!(String::from_utf8_lossy(&out.stderr).contains("not a red_packet"), "{out:?}");
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use loadtest::{AcksFile, Mode, Pay, Shares};
 use serde_json::Value;
-use shop::{Bug, PAYMENTS_SECRET, crowd_at};
+use shop::{Bug, PAYMENTS_SECRET, crowd_at, rain, rain_at};
 
 #[test]
 fn an_honest_shop_is_bought_out_without_a_violation() {
@@ -185,4 +185,59 @@ fn an_honest_shop_is_paid_in_every_way_and_the_operators_books_agree() {
     assert_eq!(fields("payment"), "amount_cents currency kind order_id payment_id payment_state state");
     assert_eq!(fields("refund"), "kind order_id payment_id restock");
     assert_eq!(fields("repaid"), "kind order_id payment_id");
+}
+
+#[test]
+fn an_honest_rain_adds_up_to_the_cent() {
+    let (report, shop) = rain_at(Bug::None, |plan| plan.shares = Shares { revisit: 1.0, poll: 0.5, ..plan.shares });
+    assert!(report.holds(), "{}", report.table());
+    let books = shop.books.lock().expect("the shop is closed");
+    assert_eq!((report.accepted, books.sky.grabs.len()), (10, 10));
+    assert!(report.refused["sold_out"] > 200 && report.looked > 0 && report.revisited > 0, "{}", report.table());
+    let round = report.rain.as_ref().expect("it rained").rounds[0].clone();
+    let all = loadtest::Sums { packets: 10, cents: 1000 };
+    assert_eq!((round.total, round.granted, round.told), (all, all, all));
+    assert!(round.verified);
+    assert!(report.table().contains("granted 1000 + remaining 0 + refunded 0 = 1000 cents"), "{}", report.table());
+}
+
+#[test]
+fn what_nobody_grabs_is_refunded() {
+    let (report, _) = rain_at(Bug::None, |plan| (plan.attempts, plan.shares) = (3, Shares::PLAIN));
+    assert!(report.holds(), "{}", report.table());
+    let round = report.rain.as_ref().expect("it rained").rounds[0].clone();
+    assert_eq!((round.granted.packets, round.refunded.packets), (3, 7));
+    assert_eq!(round.told.cents, rain::AMOUNTS[..3].iter().sum::<u64>());
+}
+
+/// Replies are lost, some of them to users without a key: each looks at what they have, and the sums still agree.
+#[test]
+fn grabs_whose_answers_were_lost_are_found_again() {
+    for ride_out in [Duration::ZERO, Duration::from_secs(30)] {
+        let (report, _) = rain_at(Bug::LosesReplies, |plan| {
+            plan.ride_out = ride_out;
+            plan.shares = Shares { key: 0.5, ..Shares::default() };
+        });
+        assert!(report.holds(), "{}", report.table());
+        let rain = report.rain.as_ref().expect("it rained");
+        assert_eq!((rain.unknown, rain.rounds[0].told.cents), (0, 1000), "{}", report.table());
+        assert!(report.transport_errors["connection lost"] > 20, "{}", report.table());
+    }
+}
+
+#[test]
+fn the_acknowledgement_of_a_grab_has_exactly_the_fields_that_the_audit_reads() {
+    let dir = tempfile::tempdir().expect("a place for the log");
+    let path = dir.path().join("acks.jsonl");
+    let acks = AcksFile { path: path.clone(), append: false };
+    let (report, _) = rain_at(Bug::None, |plan| plan.acks = Some(acks));
+    assert!(report.holds(), "{}", report.table());
+    let text = std::fs::read_to_string(&path).expect("the log");
+    assert_eq!(report.acks.expect("there is a log").lines, text.lines().count() as u64);
+    for line in text.lines() {
+        let line: Value = serde_json::from_str(line).expect("JSON");
+        let fields: Vec<_> = line.as_object().expect("an object").keys().map(String::as_str).collect();
+        let wanted = "activity_id amount_cents at_ms grab_id key kind packet replayed round state user_id";
+        assert_eq!(fields.join(" "), wanted);
+    }
 }

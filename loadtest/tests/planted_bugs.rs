@@ -2,8 +2,10 @@
 
 mod shop;
 
+use std::time::Duration;
+
 use loadtest::{Pay, Shares};
-use shop::{Bug, PAYMENTS_SECRET, crowd_at};
+use shop::{Bug, PAYMENTS_SECRET, crowd_at, rain_at};
 
 /// The rule that a crowd finds broken in a shop with this bug.
 fn is_found(bug: Bug, rule: &str) {
@@ -171,4 +173,61 @@ fn a_sold_unit_that_is_not_counted_is_found() {
 #[test]
 fn an_operators_repeat_that_is_none_is_found() {
     is_found_by_payers(Bug::DoneAgain, "U3: an operator");
+}
+
+/// The rule that a crowd finds broken under a rain with this bug.
+fn is_found_in_rain(bug: Bug, rule: &str) {
+    let (report, _) = rain_at(bug, |plan| {
+        // Some of the bugs show only where packets are left, or where whoever repeats comes before the next.
+        plan.attempts = if matches!(bug, Bug::NeverRefunds | Bug::RefundForgotten) { 4 } else { 300 };
+        (plan.connections, plan.timeout) = (1, Duration::from_secs(2));
+        plan.shares = Shares { repeat: 0.5, repeat_without_key: 0.5, poll: 0.5, latecomers: 0.0, ..Shares::default() };
+    });
+    let found = report.violations.iter().any(|violation| violation.rule.starts_with(rule));
+    assert!(found, "{bug:?} was not found:\n{}", report.table());
+}
+
+#[test]
+fn a_grab_that_is_lost_is_found() {
+    is_found_in_rain(Bug::GrabLost, "M1: what was granted");
+    is_found_in_rain(Bug::GrabForgotten, "A2");
+}
+
+#[test]
+fn a_packet_that_is_granted_twice_is_found() {
+    is_found_in_rain(Bug::PacketTwice, "S2: no packet");
+    is_found_in_rain(Bug::OrderIdTwice, "U2");
+}
+
+#[test]
+fn a_packet_that_holds_a_cent_too_much_or_too_little_is_found() {
+    is_found_in_rain(Bug::WrongAmount, "M4: a packet holds");
+    is_found_in_rain(Bug::HugeAmount, "M2: a packet");
+    is_found_in_rain(Bug::AnotherSeed, "M4: the seed");
+}
+
+#[test]
+fn a_budget_that_does_not_add_up_or_is_not_given_back_is_found() {
+    is_found_in_rain(Bug::RefundForgotten, "M1: granted + remaining");
+    is_found_in_rain(Bug::NeverRefunds, "M1: what nobody grabbed");
+    is_found_in_rain(Bug::SoldOutEarly, "S6");
+}
+
+#[test]
+fn a_key_with_two_packets_and_a_repeat_that_is_refused_are_found() {
+    is_found_in_rain(Bug::KeyForgotten, "U3: one key");
+    is_found_in_rain(Bug::ReplayNamesAnother, "U3: one key");
+    is_found_in_rain(Bug::ReplayRefused, "contract: refusals");
+}
+
+#[test]
+fn a_limit_that_is_none_or_is_told_wrongly_is_found() {
+    is_found_in_rain(Bug::LimitForgotten, "M2: grabs");
+    is_found_in_rain(Bug::LimitForEveryone, "U1: the limit");
+    is_found_in_rain(Bug::LimitNamesNothing, "contract: `limit_reached`");
+}
+
+#[test]
+fn a_500_under_the_rain_is_found() {
+    is_found_in_rain(Bug::InternalError, "contract: status");
 }

@@ -145,7 +145,7 @@ pub fn audit(config: &Config, acks_file: Option<&Path>) -> anyhow::Result<Report
         },
     }
     if let Some((checked, _, faults)) = orders {
-        report.held(Id::A1, checked - faults.len() as u64);
+        report.held(Id::A1, checked.saturating_sub(faults.len() as u64));
         faults.into_iter().for_each(|fault| report.broken(Id::A1, fault));
     }
     Ok(report)

@@ -12,7 +12,6 @@ use anyhow::{Context, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 const CONFIG: &str = include_str!("../../samples/doorbuster.toml");
-const CATALOG: &str = include_str!("../../samples/catalog/1001.toml");
 const SHOPPER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const OPERATOR: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8081);
 /// The demo tells the story; its server speaks only of trouble.
@@ -36,8 +35,8 @@ pub struct Scene {
 pub struct Server(Option<Child>);
 
 impl Scene {
-    /// Lays the stage afresh in `dir`.
-    pub fn set(dir: &Path) -> anyhow::Result<Self> {
+    /// Lays the stage afresh in `dir`, with one activity in its catalogue.
+    pub fn set(dir: &Path, activity: u64, definition: &str) -> anyhow::Result<Self> {
         match fs::remove_dir_all(dir) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(error).with_context(|| format!("clearing {}", dir.display()));
@@ -50,7 +49,7 @@ impl Scene {
             .replace(&SHOPPER.to_string(), &shopper.to_string())
             .replace(&OPERATOR.to_string(), &operator.to_string());
         fs::write(dir.join("doorbuster.toml"), listening)?;
-        fs::write(dir.join("catalog/1001.toml"), CATALOG)?;
+        fs::write(dir.join(format!("catalog/{activity}.toml")), definition)?;
         Ok(Self { config: dir.join("doorbuster.toml"), acks: dir.join("acks.jsonl"), shopper, operator })
     }
 

@@ -7,7 +7,7 @@ use smallvec::smallvec;
 
 use super::command::{Decision, Grab};
 use super::event::{Event, PacketGrabbed, RoundEnded};
-use super::order::{Order, OrderState};
+use super::order::{Order, OrderState, OrderView};
 use super::refusal::Refusal;
 use super::round::Round;
 use super::sale::{Phase, Sale};
@@ -124,6 +124,15 @@ impl Sale {
     #[must_use]
     pub fn rounds(&self) -> &[Round] {
         &self.rounds
+    }
+
+    /// Which packet of which round a grab is; `None` of an order.
+    #[must_use]
+    pub fn packet_of(&self, grab: &OrderView) -> Option<(usize, u32)> {
+        let number = self.sku_ids().position(|(_, known, _)| *known == grab.sku_id)?;
+        let plan = &self.rounds.get(number)?.plan;
+        let slot = grab.slots.ranges().first()?.first;
+        plan.has(slot).then(|| (number, plan.packet(slot)))
     }
 
     /// Splits every round that is not over, which its first grab would do else.

@@ -5,6 +5,7 @@
 mod books;
 mod operator;
 pub mod paying;
+pub mod rain;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

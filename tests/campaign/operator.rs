@@ -53,6 +53,24 @@ impl<'a> Operator<'a> {
         self.done
     }
 
+    /// Pauses, resumes and reloads until the rain is over or closed.
+    pub fn work_in_rain(mut self, over: &AtomicBool) -> Done {
+        while !over.load(Ordering::SeqCst) {
+            let moves: &[&str] = if self.dice.one_in(3) { &["/reload"] } else { &["/pause", "/resume"] };
+            for path in moves {
+                let reply = self.ask("POST", path, "");
+                match reply.status {
+                    200 => self.count(&reply),
+                    // The crowd closes it when it goes home.
+                    409 if reply.code() == "activity_closed" => return self.done,
+                    _ => panic!("{path} was answered {reply:?}"),
+                }
+            }
+            thread::sleep(Duration::from_millis(self.dice.below(self.rest_ms)));
+        }
+        self.done
+    }
+
     fn restock(&mut self) {
         let add = 1 + self.dice.below(3);
         self.change("POST", "/stock", &format!("{{\"sku_id\":\"{SKU}\",\"add\":{add}}}"));

@@ -6,6 +6,7 @@
 
 mod http;
 mod process;
+mod rain;
 mod stage;
 
 use std::thread;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 
 pub use http::{Reply, bytes, connect, request};
 pub use process::Server;
+pub use rain::Rain;
 pub use stage::{ACTIVITY, Ended, SECRET, SKU, Sale, Stage, Stats, order_body, order_path};
 
 /// How long anything may take that is expected to happen: generous, for a loaded machine.

@@ -16,6 +16,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::http::{Reply, request};
+use super::rain::Rain;
 use super::{PATIENCE, until};
 
 pub const ACTIVITY: u64 = 1001;
@@ -68,20 +69,30 @@ pub struct Stage {
 
 impl Stage {
     pub fn set(sale: Sale) -> Self {
-        Self::set_with(sale, "", "")
+        Self::selling(sale, "", "")
+    }
+
+    /// A stage with red packets in the sale's place; its server ships grabs to MySQL where it is told one.
+    pub fn raining(rain: Rain, url: Option<&str>) -> Self {
+        let mysql = url.map(|url| format!("[mysql]\nurl = \"{url}\"\n")).unwrap_or_default();
+        Self::set_with(Sale::default(), &rain.definition(), "", &mysql)
     }
 
     /// A stage whose server ships orders to MySQL; `more` are further lines of `[mysql]`.
     pub fn shipping_to(url: &str, sale: Sale, more: &str) -> Self {
-        Self::set_with(sale, "generation_max_bytes = 1048576\n", &format!("[mysql]\nurl = \"{url}\"\n{more}\n"))
+        Self::selling(sale, "generation_max_bytes = 1048576\n", &format!("[mysql]\nurl = \"{url}\"\n{more}\n"))
     }
 
     /// A stage whose server writes generations of 1 MiB, the smallest that the configuration allows.
     pub fn in_small_generations(sale: Sale) -> Self {
-        Self::set_with(sale, "generation_max_bytes = 1048576\n", "")
+        Self::selling(sale, "generation_max_bytes = 1048576\n", "")
     }
 
-    fn set_with(sale: Sale, journal: &str, sections: &str) -> Self {
+    fn selling(sale: Sale, journal: &str, sections: &str) -> Self {
+        Self::set_with(sale, &definition(sale, sale.stock), journal, sections)
+    }
+
+    fn set_with(sale: Sale, definition: &Value, journal: &str, sections: &str) -> Self {
         // On the build's disk: elsewhere it may be memory, where no sync means anything.
         let dir = tempfile::Builder::new().prefix("stage-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
         let dir = dir.expect("a directory below the build's");
@@ -94,7 +105,7 @@ impl Stage {
         );
         fs::write(dir.path().join("doorbuster.toml"), text).expect("the configuration can be written");
         fs::create_dir(dir.path().join("catalog")).expect("a fresh directory");
-        let definition = toml::to_string(&definition(sale, sale.stock)).expect("plain values");
+        let definition = toml::to_string(definition).expect("plain values");
         fs::write(dir.path().join(format!("catalog/{ACTIVITY}.toml")), definition).expect("it can be written");
         let config = config::load(&dir.path().join("doorbuster.toml"), std::iter::empty::<(String, String)>());
         let config = config.expect("the tests' configuration is sound");
@@ -202,6 +213,15 @@ impl Stage {
         };
         assert_eq!(stats.available + stats.held + number(&sku["sold"]), stats.stock, "S1: {reply:?}");
         stats
+    }
+
+    /// The activity, as shoppers are told of it.
+    pub fn activity(&self) -> Reply {
+        let bearer = format!("Bearer {}", self.token(OPERATOR, None));
+        let path = format!("/v1/activities/{ACTIVITY}");
+        let reply = request(self.shopper, "GET", &path, &[("Authorization", &bearer)], "").expect("the server answers");
+        assert_eq!(reply.status, 200, "{reply:?}");
+        reply
     }
 
     /// The definition with another stock, as a PUT takes it.

@@ -68,7 +68,7 @@ pub(crate) struct Bill {
 }
 
 /// How far the server's clock may be from ours.
-fn skew_ms(plan: &Plan) -> u64 {
+pub(crate) fn skew_ms(plan: &Plan) -> u64 {
     if plan.target.ip().is_loopback() { LOCAL_SKEW_MS_MAX } else { CLOCK_SKEW_MS_MAX }
 }
 

@@ -9,19 +9,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::listing::{self, Book, Listed, RULE_REFUNDS, UnitCounts, Units, book, compare, weigh};
 use super::outcome::Count;
 use super::{PATIENCE, PayReport, prefix, skew_ms};
 use crate::acks::Ack;
-use crate::connection::Connection;
-use crate::desk::{Desk, Sale};
-use crate::ledger::Violation;
+use crate::desk::Desk;
+use crate::operator::{LOOK_AGAIN, Operator, Said};
 use crate::plan::Pay;
-use crate::reply::{Answer, PaymentState, RULE_SHAPE, Route, State};
-use crate::request::{self, From};
-use crate::schedule::Schedule;
+use crate::reply::{PaymentState, RULE_SHAPE, State};
 use crate::token::unix_ms;
 
 const RULE_REPEAT: &str = "U3: an operator's request that is repeated does nothing more";
@@ -31,22 +27,13 @@ const ACTS_MAX: usize = 300;
 const PAGE: usize = 40;
 /// Units come back a moment after their hold ran out, or after a server's start.
 const RELEASE_MAX: Duration = Duration::from_secs(10);
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
-const BUSY_TRIES_MAX: u32 = 200;
-
-struct Operator<'a> {
-    desk: &'a Desk,
-    connection: Connection,
-    target: std::net::SocketAddr,
-    token: String,
-}
 
 /// The counts before anybody came.
 ///
 /// # Errors
 /// Where the operator listener does not answer as the contract says.
 pub(crate) async fn counts(desk: &Desk, pay: &Pay) -> Result<Vec<UnitCounts>> {
-    let mut operator = Operator::new(desk, pay)?;
+    let mut operator = Operator::new(desk, pay.operator)?;
     let counts = operator.counts().await;
     counts.with_context(|| format!("the operator listener {} does not show the sale's counts", pay.operator))
 }
@@ -62,7 +49,7 @@ pub(crate) async fn reconcile(desk: &Desk, pay: &Pay, before: &[UnitCounts]) -> 
     accounts.sort_by_key(|account| account.order_id);
     let mut report = PayReport::of(&accounts);
     let mut book = book(&accounts);
-    let mut operator = Operator::new(desk, pay)?;
+    let mut operator = Operator::new(desk, pay.operator)?;
     let all_gone = operator.wait_for_holds(&accounts).await;
     let mut unreturned = vec![0; sale.skus.len()];
     let mut reconciled = operator.weigh(&accounts, &unreturned, before, all_gone).await;
@@ -119,69 +106,7 @@ fn stands(book: &mut Book, payment_id: &str, state: Option<PaymentState>) {
     }
 }
 
-/// What an operator was answered, as far as all answers go.
-struct Said {
-    body: Value,
-    replayed: bool,
-    retried: bool,
-}
-
-impl<'a> Operator<'a> {
-    fn new(desk: &'a Desk, pay: &Pay) -> Result<Self> {
-        let connection = Connection::new(pay.operator, desk.sale.plan.timeout);
-        Ok(Self { desk, connection, target: pay.operator, token: desk.sale.mint.operator()? })
-    }
-
-    fn sale(&self) -> &'a Sale {
-        &self.desk.sale
-    }
-
-    fn wrong(&self, rule: &'static str, example: String) {
-        self.desk.report([Violation::new(rule, example)]);
-    }
-
-    /// Asks until the server has time; `None` where it refused, which is counted, or never answered.
-    async fn ask(&mut self, what: &str, request: &[u8]) -> Option<Said> {
-        for _ in 0..BUSY_TRIES_MAX {
-            let sent = self.desk.send(&Schedule::Closed, &mut self.connection, Route::Operator, request).await;
-            match sent.answer {
-                Some(Answer::Done { body, replayed }) => return Some(Said { body, replayed, retried: sent.retried }),
-                Some(Answer::Refused(code)) if code.is_busy() => tokio::time::sleep(LOOK_AGAIN).await,
-                Some(Answer::Refused(code)) => {
-                    self.wrong("contract: an operator's request", format!("{what} was refused with `{}`", code.name()));
-                    return None;
-                }
-                _ => return None,
-            }
-        }
-        None
-    }
-
-    async fn get(&mut self, path: &str) -> Option<Value> {
-        let from = From { target: self.target, token: &self.token };
-        let request = request::operator_get(from, path);
-        self.ask(path, &request).await.map(|said| said.body)
-    }
-
-    async fn post(&mut self, path: &str, key: Option<&str>, body: &str) -> Option<Said> {
-        let from = From { target: self.target, token: &self.token };
-        let request = request::operator_post(from, path, key, body);
-        self.ask(path, &request).await
-    }
-
-    /// Reads a part of an answer; `None` and a violation where it has another shape.
-    fn read<T: serde::de::DeserializeOwned>(&self, of: &str, body: Value) -> Option<T> {
-        let shown = body.to_string();
-        serde_json::from_value(body)
-            .inspect_err(|error| {
-                self.wrong(
-                    RULE_SHAPE,
-                    format!("{error} in the answer to {of}: {}", crate::reply::excerpt(shown.as_bytes())),
-                );
-            })
-            .ok()
-    }
-
+impl Operator<'_> {
     async fn counts(&mut self) -> Option<Vec<UnitCounts>> {
         #[derive(Deserialize)]
         struct Stats {
@@ -323,9 +248,5 @@ impl<'a> Operator<'a> {
             let what = if said.replayed { "was answered as a repeat at once" } else { "was done again" };
             self.wrong(RULE_REPEAT, format!("{path} {what}"));
         }
-    }
-
-    fn log(&self, ack: &Ack<'_>) -> Result<()> {
-        self.desk.acks.as_ref().map_or(Ok(()), |acks| acks.send(ack))
     }
 }

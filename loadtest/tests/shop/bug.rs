@@ -44,6 +44,24 @@ pub enum Bug {
     WrongSku,
     /// An order is paid the moment it is accepted.
     NewOrderPaid,
+    /// The last grab is not in the numbers.
+    GrabLost,
+    /// Nobody's own grabs are shown.
+    GrabForgotten,
+    /// Two users are granted one packet.
+    PacketTwice,
+    /// A packet holds more than any may.
+    HugeAmount,
+    /// `sold_out` while there is one packet left.
+    SoldOutEarly,
+    /// `limit_reached` does not say by what.
+    LimitNamesNothing,
+    /// The seed that is shown at the end is not the one that was promised.
+    AnotherSeed,
+    /// What is left at the end stays there.
+    NeverRefunds,
+    /// What is left at the end is nowhere.
+    RefundForgotten,
     /// Any signature will do.
     BelievesEverybody,
     /// A signature of long ago is still good.

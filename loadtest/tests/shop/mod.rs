@@ -4,13 +4,14 @@
 
 mod bug;
 mod pay;
+pub mod rain;
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
-use loadtest::{Plan, Report};
+use loadtest::{Plan, Rain, Report};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -34,6 +35,7 @@ pub struct Books {
     pub asked: u64,
     crashed: bool,
     till: pay::Till,
+    pub sky: rain::Sky,
 }
 
 pub struct Shop {
@@ -62,6 +64,15 @@ pub fn crowd_at(bug: Bug, stock: u64, adjust: impl FnOnce(&mut Plan)) -> (Report
     let (runtime, plan, shop) = opened(bug, stock, adjust);
     let report = runtime.block_on(loadtest::run(&plan, loadtest::silent()));
     (report.expect("the run can be made"), shop)
+}
+
+/// Opens a shop whose ten red packets a crowd grabs.
+pub fn rain_at(bug: Bug, adjust: impl FnOnce(&mut Plan)) -> (Report, Arc<Shop>) {
+    crowd_at(bug, 0, |plan| {
+        (plan.activity_id, plan.attempts) = (rain::RAIN, 300);
+        plan.rain = Some(Rain { operator: plan.target, close: true });
+        adjust(plan);
+    })
 }
 
 /// The same, but the crowd is dropped as soon as it has told of an order.
@@ -220,7 +231,11 @@ impl Shop {
             }
             ("GET", ["flash-sales", "1001", "result", _]) => self.poll(&books, ask.user),
             ("POST", ["orders", id, "cancel"]) => self.cancel(&mut books, id.parse().expect("an id")),
-            _ => self.answer_for_money(&mut books, ask).unwrap_or_else(|| problem(404, "not_found")),
+            _ => {
+                let in_rain = self.answer_in_rain(&mut books, ask);
+                let answer = in_rain.or_else(|| self.answer_for_money(&mut books, ask));
+                answer.unwrap_or_else(|| problem(404, "not_found"))
+            }
         }
     }
 

@@ -33,15 +33,13 @@ impl Shard {
 
     /// A grab as people see it.
     pub(super) fn grab_view(&self, grab: &OrderView) -> GrabView {
-        let round = self.state.sku_ids().position(|(_, known, _)| *known == grab.sku_id);
-        let round = round.expect("a grab is of a round that there is");
-        let slot = grab.slots.ranges().first().expect("a grab has one slot").first;
+        let (round, packet) = self.state.packet_of(grab).expect("a grab is of a packet that there is");
         GrabView {
             grab_id: grab.order_id,
             activity_id: grab.activity_id,
             user: grab.user,
             round,
-            packet: self.state.rounds()[round].plan.packet(slot),
+            packet,
             amount_cents: grab.amount_cents,
             granted_at_ms: grab.held_at_ms,
         }

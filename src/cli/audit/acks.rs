@@ -13,7 +13,7 @@ use crate::domain::audit::Auditor;
 use crate::domain::order::Step;
 use crate::domain::payment::{PaymentState, PaymentStep, Why};
 use crate::domain::suspense::Suspense;
-use crate::domain::{OrderState, OrderView, PaymentView};
+use crate::domain::{OrderState, OrderView, PaymentView, Sale};
 use crate::ids::OrderId;
 
 /// One line of the log.
@@ -28,6 +28,17 @@ enum Ack {
         quantity: u32,
         amount_cents: u64,
         slots: Vec<u32>,
+        key: Option<String>,
+        replayed: bool,
+    },
+    /// A packet of a rain.
+    Grab {
+        user_id: String,
+        activity_id: String,
+        grab_id: String,
+        round: usize,
+        packet: u32,
+        amount_cents: u64,
         key: Option<String>,
         replayed: bool,
     },
@@ -56,14 +67,27 @@ enum Ack {
     },
 }
 
+/// A round's number, and a packet's in it.
+pub type Packet = (usize, u32);
+
 /// What is known of an order.
 pub enum Told {
-    /// It is there.
-    Order(OrderView),
+    /// It is there; of a grab, with its round and packet.
+    Order(OrderView, Option<Packet>),
     /// It is not, and should be.
     Absent,
     /// Nobody can tell any more: it is of events that were dropped.
     Unknown,
+}
+
+impl Told {
+    /// The order of that number, where the sale has it.
+    pub fn in_sale(sale: &Sale, number: u32) -> Option<Self> {
+        sale.order(number).map(|order| {
+            let packet = sale.packet_of(&order);
+            Self::Order(order, packet)
+        })
+    }
 }
 
 /// What knows of orders.
@@ -80,7 +104,7 @@ pub trait Sought {
 impl Sought for Auditor {
     fn order(&self, id: OrderId) -> Told {
         let sale = id.shard().and_then(|shard| self.sale(shard));
-        sale.and_then(|sale| sale.order(id.sequence()?)).map_or(Told::Absent, Told::Order)
+        sale.and_then(|sale| Told::in_sale(sale, id.sequence()?)).unwrap_or(Told::Absent)
     }
 
     fn suspense(&self) -> Option<&Suspense> {
@@ -113,6 +137,7 @@ impl Acks {
         let (mut faults, mut unknown) = (Vec::new(), 0);
         let mut placed: HashMap<&str, usize> = HashMap::new();
         let mut by_key: HashMap<(&str, &str, &str), &str> = HashMap::new();
+        let mut packets: HashMap<(&str, usize, u32), &str> = HashMap::new();
         let mut paid_by: HashMap<&str, &str> = HashMap::new();
         for (line, ack) in &self.0 {
             match self.matches(ack, sought) {
@@ -127,15 +152,28 @@ impl Acks {
             {
                 faults.push(format!("line {line}: order {order_id} is paid by {payment_id}, it was paid by {other}"));
             }
-            let Ack::Order { user_id, activity_id, order_id, key, replayed, .. } = ack else { continue };
-            if let (false, Some(first)) = (replayed, placed.insert(order_id, *line).filter(|_| !replayed)) {
-                faults.push(format!("line {line}: order {order_id} was acknowledged as new in line {first} already"));
+            if let Ack::Grab { activity_id, grab_id, round, packet, .. } = ack
+                && let Some(other) = packets.insert((activity_id, *round, *packet), grab_id)
+                && other != grab_id
+            {
+                faults.push(format!(
+                    "line {line}: packet {packet} of round {round} was grab {other}, now it is {grab_id}"
+                ));
+            }
+            let (Ack::Order { user_id, activity_id, order_id: id, key, replayed, .. }
+            | Ack::Grab { user_id, activity_id, grab_id: id, key, replayed, .. }) = ack
+            else {
+                continue;
+            };
+            let what = if matches!(ack, Ack::Grab { .. }) { "grab" } else { "order" };
+            if let (false, Some(first)) = (replayed, placed.insert(id, *line).filter(|_| !replayed)) {
+                faults.push(format!("line {line}: {what} {id} was acknowledged as new in line {first} already"));
             }
             if let Some(key) = key
-                && let Some(other) = by_key.insert((user_id, activity_id, key), order_id)
-                && other != order_id
+                && let Some(other) = by_key.insert((user_id, activity_id, key), id)
+                && other != id
             {
-                faults.push(format!("line {line}: the key of order {order_id} stands for order {other} too"));
+                faults.push(format!("line {line}: the key of {what} {id} stands for {what} {other} too"));
             }
         }
         (self.0.len() as u64 - unknown, unknown, faults)
@@ -159,6 +197,16 @@ impl Acks {
                     && (order.slots.iter().eq(slots.iter().copied()) || has_fresh_units(&order));
                 same.then_some(true)
                     .ok_or_else(|| format!("order {order_id} stands otherwise in the journal: {order:?}"))
+            }
+            Ack::Grab { user_id, activity_id, grab_id, round, packet, amount_cents, .. } => {
+                let Some((grab, of)) = find_with_packet("grab", grab_id, sought)? else { return Ok(false) };
+                let same = grab.user.to_string() == *user_id
+                    && grab.activity_id.to_string() == *activity_id
+                    && grab.amount_cents.0 == *amount_cents
+                    && of == Some((*round, *packet));
+                same.then_some(true).ok_or_else(|| {
+                    format!("grab {grab_id} stands otherwise in the journal: {grab:?}, round and packet {of:?}")
+                })
             }
             Ack::Payment { payment_id, order_id, amount_cents, currency, payment_state, state } => {
                 let Some((payment, order)) = find_payment(payment_id, order_id, sought)? else { return Ok(false) };
@@ -218,7 +266,7 @@ type Found = Option<(PaymentView, Option<OrderView>)>;
 /// The payment, at its order or in the suspense account; `None` where nobody can tell.
 fn find_payment(payment_id: &str, order_id: &str, sought: &impl Sought) -> Result<Found, String> {
     let order = order_id.parse().map_or(Told::Absent, |id| sought.order(id));
-    if let Told::Order(order) = &order
+    if let Told::Order(order, _) = &order
         && let Some(payment) = order.payments.iter().find(|payment| *payment.payment_id == *payment_id)
     {
         return Ok(Some((payment.clone(), Some(order.clone()))));
@@ -232,10 +280,16 @@ fn find_payment(payment_id: &str, order_id: &str, sought: &impl Sought) -> Resul
 }
 
 fn find(order_id: &str, sought: &impl Sought) -> Result<Option<OrderView>, String> {
-    let id: OrderId = order_id.parse().map_err(|error| format!("order id {order_id:?}: {error}"))?;
-    match sought.order(id) {
-        Told::Order(order) => Ok(Some(order)),
+    find_with_packet("order", order_id, sought).map(|found| found.map(|(order, _)| order))
+}
+
+type FoundWithPacket = Option<(OrderView, Option<Packet>)>;
+
+fn find_with_packet(what: &str, id: &str, sought: &impl Sought) -> Result<FoundWithPacket, String> {
+    let order_id: OrderId = id.parse().map_err(|error| format!("{what} id {id:?}: {error}"))?;
+    match sought.order(order_id) {
+        Told::Order(order, packet) => Ok(Some((order, packet))),
         Told::Unknown => Ok(None),
-        Told::Absent => Err(format!("order {order_id} was acknowledged and is not in the journal")),
+        Told::Absent => Err(format!("{what} {id} was acknowledged and is not in the journal")),
     }
 }

@@ -15,7 +15,7 @@ use crate::ids::{ActivityId, OrderId, Seq, ShardId, UnixMillis};
 use crate::persist::checkpoint::{Store, check};
 use crate::persist::{self, Read, Tail};
 
-use super::acks::{Acks, Sought, Told};
+use super::acks::{Acks, Packet, Sought, Told};
 
 /// How the words on what was not checked at all begin.
 pub(super) const NOT_CHECKED: &str = "not check";
@@ -60,7 +60,7 @@ pub(super) fn audit<R: Read>(store: &Store, journal: &R, base: Seq, acks: Option
     sales.standing().keys().for_each(|activity_id| weigh(&sales, *activity_id, &mut report));
     if let Some(acks) = acks {
         let (checked, unknown, faults) = acks.look_for(&Kept { sales: &sales, left: &left });
-        report.held(Id::A1, checked - faults.len() as u64);
+        report.held(Id::A1, checked.saturating_sub(faults.len() as u64));
         faults.into_iter().for_each(|fault| report.broken(Id::A1, fault));
         if unknown > 0 {
             report.leave_out(
@@ -120,7 +120,7 @@ struct Fold {
     expected: Expected,
     times: HashMap<ShardId, UnixMillis>,
     /// The orders of activities that left on the way, by shard: for who asks for one after the fold.
-    left: HashMap<ShardId, Vec<OrderView>>,
+    left: HashMap<ShardId, Vec<(OrderView, Option<Packet>)>>,
     is_fit: bool,
     report: Report,
 }
@@ -137,7 +137,11 @@ impl Fold {
         }
         if let (true, Event::ActivityRetired(_), Some(home)) = (keep, &entry.event, self.sales.get(shard)) {
             for sale in self.sales.parts(home.activity_id()) {
-                self.left.insert(sale.shard(), sale.orders_from(1).collect());
+                let with_packet = |order: OrderView| {
+                    let packet = sale.packet_of(&order);
+                    (order, packet)
+                };
+                self.left.insert(sale.shard(), sale.orders_from(1).map(with_packet).collect());
             }
         }
         if let Err(unfit) = self.sales.take(seq, entry) {
@@ -169,7 +173,7 @@ fn weigh(sales: &Sales, activity_id: ActivityId, report: &mut Report) {
 /// Where acknowledged orders are looked for.
 struct Kept<'a> {
     sales: &'a Sales,
-    left: &'a HashMap<ShardId, Vec<OrderView>>,
+    left: &'a HashMap<ShardId, Vec<(OrderView, Option<Packet>)>>,
 }
 
 impl Sought for Kept<'_> {
@@ -180,11 +184,11 @@ impl Sought for Kept<'_> {
     fn order(&self, id: OrderId) -> Told {
         let Some((shard, number)) = id.shard().zip(id.sequence()) else { return Told::Absent };
         if let Some(sale) = self.sales.get(shard) {
-            return sale.order(number).map_or(Told::Absent, Told::Order);
+            return Told::in_sale(sale, number).unwrap_or(Told::Absent);
         }
         if let Some(orders) = self.left.get(&shard) {
-            let order = orders.iter().find(|order| order.order_id == id).cloned();
-            return order.map_or(Told::Absent, Told::Order);
+            let order = orders.iter().find(|(order, _)| order.order_id == id).cloned();
+            return order.map_or(Told::Absent, |(order, packet)| Told::Order(order, packet));
         }
         let has_left = self.sales.retired().values().any(|retired| {
             let home = retired.home.home;
