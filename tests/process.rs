@@ -27,6 +27,12 @@ fn sigterm_drains_says_so_answers_what_is_in_flight_and_leaves_a_clean_stop() {
     let (first, rest) = slow.split_at(slow.len() - 5);
     let mut in_flight = connect(stage.shopper).expect("it listens");
     in_flight.write_all(first).expect("it is read");
+    let mut kept = connect(stage.shopper).expect("it listens");
+    let mut ask = || {
+        kept.write_all(&bytes("GET", &order_path(), &[("Authorization", &bearer)], "")).expect("it is read");
+        Reply::read(&mut kept).expect("it answers")
+    };
+    assert_eq!(ask().status, 200);
 
     server.signal(Signal::TERM);
     until("/readyz says draining", || {
@@ -36,6 +42,8 @@ fn sigterm_drains_says_so_answers_what_is_in_flight_and_leaves_a_clean_stop() {
     assert_eq!(during.status, 201, "{during:?}");
     until("it stops accepting", || connect(stage.shopper).is_err());
     assert!(server.ended().is_none(), "it waits for what is in flight");
+    let late = ask();
+    assert_eq!((late.status, late.code().as_str()), (503, "draining"), "a request that comes later is none of that");
     in_flight.write_all(rest).expect("the connection is kept for its request");
     let reply = Reply::read(&mut in_flight).expect("what is in flight is answered");
     assert_eq!(reply.status, 201, "{reply:?}");

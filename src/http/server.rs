@@ -1,7 +1,9 @@
 //! The two listeners: their sockets, limits and life.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_cors::Cors;
@@ -26,6 +28,7 @@ pub struct Bound {
     pub operator: SocketAddr,
     shopper_server: Server,
     operator_server: Server,
+    sockets: Arc<[TcpListener; 2]>,
     state: Data<State>,
     drain_timeout: Duration,
 }
@@ -33,6 +36,7 @@ pub struct Bound {
 /// Stops both listeners.
 #[derive(Clone)]
 pub struct Drain {
+    sockets: Arc<[TcpListener; 2]>,
     state: Data<State>,
     timeout: Duration,
     shopper: ServerHandle,
@@ -46,6 +50,7 @@ pub struct Drain {
 pub fn bind(config: &Config, state: Data<State>) -> io::Result<Bound> {
     let (shopper_socket, shopper) = listen(config.shopper.listen, config)?;
     let (operator_socket, operator) = listen(config.operator.listen, config)?;
+    let sockets = Arc::new([shopper_socket.try_clone()?, operator_socket.try_clone()?]);
     let (shopper_state, origins) = (state.clone(), config.shopper.cors_origins.clone());
     let closing = Data::clone(&state);
     let shopper_app = move || {
@@ -97,7 +102,7 @@ pub fn bind(config: &Config, state: Data<State>) -> io::Result<Bound> {
         .listen(operator_socket)?
         .run();
     let drain_timeout = Duration::from_secs(limits.drain_timeout_s);
-    Ok(Bound { shopper, operator, shopper_server, operator_server, state: closing, drain_timeout })
+    Ok(Bound { shopper, operator, shopper_server, operator_server, sockets, state: closing, drain_timeout })
 }
 
 impl Bound {
@@ -113,7 +118,8 @@ impl Bound {
     #[must_use]
     pub fn drain(&self) -> Drain {
         let (shopper, operator) = (self.shopper_server.handle(), self.operator_server.handle());
-        Drain { state: self.state.clone(), timeout: self.drain_timeout, shopper, operator }
+        let (sockets, state) = (Arc::clone(&self.sockets), self.state.clone());
+        Drain { sockets, state, timeout: self.drain_timeout, shopper, operator }
     }
 }
 
@@ -122,9 +128,20 @@ impl Drain {
     /// connection that stands is refused with `draining`.
     pub async fn stop(&self) {
         tokio::join!(self.shopper.pause(), self.operator.pause());
+        self.sockets.iter().for_each(refuse_connections);
         // A thread that has no connections left ends by itself, and the actors on it with it: first all answers are given.
-        let _in_time = tokio::time::timeout(self.timeout, self.state.workers.close()).await;
-        tokio::join!(self.shopper.stop(true), self.operator.stop(true));
+        let in_time = tokio::time::timeout(self.timeout, self.state.workers.close()).await.is_ok();
+        // What was answered may still be on its way out; who has not ended a request by now does not get more time.
+        tokio::join!(self.shopper.stop(in_time), self.operator.stop(in_time));
+    }
+}
+
+/// Lets the system refuse connections to a listening socket, as if it were closed. The server that owns it stays.
+fn refuse_connections(socket: &TcpListener) {
+    // What listens is shut down like what talks; the type that can say so is the latter's.
+    let shut = socket.try_clone().map(OwnedFd::from).map(TcpStream::from);
+    if let Err(error) = shut.and_then(|socket| socket.shutdown(Shutdown::Read)) {
+        tracing::warn!(%error, "connections are still taken while the server stops");
     }
 }
 
