@@ -16,7 +16,7 @@ SECONDS ?= 1.5
 SKIP ?=
 export SKIP
 
-.PHONY: help demo test verify bench bench-check bench-accept instructions compare crash rain mysql-faults interleavings tools fetch needs
+.PHONY: help demo test verify bench bench-check bench-accept instructions profile compare crash rain mysql-faults interleavings tools fetch needs
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,12 @@ instructions: fetch
 	@scripts/need.sh valgrind gungraun-runner
 	@mkdir -p target/tools
 	CARGO_INCREMENTAL=0 PATH="$(CURDIR)/target/tools/bin:$$PATH" $(CARGO) bench --locked --bench instructions -- --output-format=json >target/tools/instructions.json
+
+profile: SECONDS = 5
+profile: fetch ## a flame graph of the server under orders that are all accepted, in target/profile (SECONDS=5)
+	@scripts/need.sh wrk perf
+	$(CARGO) build --release --locked -p doorbuster -p contenders
+	$${CARGO_TARGET_DIR:-target}/release/compare --profile target/profile --seconds $(SECONDS)
 
 compare: ROUNDS = 10
 compare: fetch ## Doorbuster beside Redis, MySQL and no decision at all, in interleaved rounds (ROUNDS=10 SECONDS=1.5)
