@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use contenders::Work;
 
 use crate::crowd::Crowd;
@@ -32,8 +32,13 @@ pub(crate) fn run(to: &Path, wrk: &Wrk, crowd: &Crowd, dir: &Path) -> Result<()>
     let mut command = perf.command();
     command.args(["record", "-F", FREQUENCY, "--call-graph", WALK, "-p", &ours.process.id().to_string(), "-o"]);
     let mut recorder = Process::start("perf", command.arg(&samples), dir)?;
-    let begun = recorder.until("it records", |_| samples.exists().then_some(()));
-    begun.context("perf may not record here: become root, or have kernel.perf_event_paranoid at 1 or below")?;
+    // It writes once it was let.
+    let writes = || fs::metadata(&samples).is_ok_and(|file| file.len() > 0).then_some(());
+    if recorder.until("it records", |_| writes()).is_err() {
+        let said = recorder.said();
+        let why = said.lines().find(|line| !line.trim().is_empty() && !line.starts_with("Error")).unwrap_or_default();
+        bail!("NOT RUN: perf may not record here ({why}); become root, or set kernel.perf_event_paranoid to 1");
+    }
     let (measured, _) = wrk.run(crowd, Work::Accepted, ours.shopper, dir)?;
     ensure!(measured.refused == 0, "{} were refused: {measured:?}", measured.refused);
     recorder.interrupt()?;
