@@ -16,10 +16,10 @@ SECONDS ?= 1.5
 SKIP ?=
 export SKIP
 
-.PHONY: help demo test verify bench compare crash rain mysql-faults interleavings tools fetch needs
+.PHONY: help demo test verify bench bench-check bench-accept instructions profile compare crash rain mysql-faults interleavings tools fetch needs
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: fetch ## a crowd buys out a sale, then the audit; stays up for you to try (ARGS=--exit ends it, ARGS="--scene rain" has red packets)
 	$(CARGO) run --release --locked -- demo $(ARGS)
@@ -36,6 +36,24 @@ verify: fetch needs ## format, lints, docs, then all tests: what must hold befor
 bench: fetch needs ## the figures that the README and the notes name
 	$(CARGO) bench --locked
 	$(CARGO) test --release --locked --test mysql_audit -- --ignored --nocapture
+
+bench-check: instructions ## instructions of the hot functions beside benches/instructions.json; fails where one takes 3 % more
+	@$(CARGO) run --release --locked -q --example bench_check -- target/tools/instructions.json
+
+bench-accept: instructions ## let what they take now be what benches/instructions.json says
+	@$(CARGO) run --release --locked -q --example bench_check -- target/tools/instructions.json --accept
+
+# Counts them, of a build as everybody else has it. The runner and an unpacked valgrind are where scripts/need.sh puts them.
+instructions: fetch
+	@scripts/need.sh valgrind gungraun-runner
+	@mkdir -p target/tools
+	CARGO_INCREMENTAL=0 PATH="$(CURDIR)/target/tools/bin:$$PATH" $(CARGO) bench --locked --bench instructions -- --output-format=json >target/tools/instructions.json
+
+profile: SECONDS = 5
+profile: fetch ## a flame graph of the server under orders that are all accepted, in target/profile (SECONDS=5)
+	@scripts/need.sh wrk perf
+	$(CARGO) build --release --locked -p doorbuster -p contenders
+	$${CARGO_TARGET_DIR:-target}/release/compare --profile target/profile --seconds $(SECONDS)
 
 compare: ROUNDS = 10
 compare: fetch ## Doorbuster beside Redis, MySQL and no decision at all, in interleaved rounds (ROUNDS=10 SECONDS=1.5)

@@ -24,7 +24,9 @@ mod whole;
 mod workers;
 
 pub use auth::Verifier;
+pub use body::parse_object;
 pub use openapi::description;
 pub use server::{Bound, Drain, bind};
+pub use shopper::order_request::OrderRequest;
 pub use state::State;
 pub use workers::Workers;

@@ -4,14 +4,17 @@
 mod chart;
 mod client;
 mod crowd;
+mod flame;
 mod machine;
 mod maria;
 mod measure;
 mod open_loop;
 mod ours;
 mod process;
+mod profile;
 mod rain;
 mod results;
+mod stacks;
 mod standing;
 mod table;
 mod tools;
@@ -61,6 +64,9 @@ struct Arguments {
     /// Only grabs of red packets beside orders, on our own server
     #[arg(long)]
     rain: bool,
+    /// Only a flame graph of our own server under orders that are all accepted; where it goes
+    #[arg(long, value_name = "DIR", conflicts_with = "rain")]
+    profile: Option<PathBuf>,
     /// Where compare.json, compare.md and compare.svg go
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../results"))]
     results: PathBuf,
@@ -69,7 +75,8 @@ struct Arguments {
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     ensure!(arguments.rounds > 0 && arguments.seconds > 0.0, "there is nothing to do");
-    let contenders = if arguments.rain { vec![Contender::OursFsync] } else { taking_part(&arguments.only) };
+    let ours_alone = arguments.rain || arguments.profile.is_some();
+    let contenders = if ours_alone { vec![Contender::OursFsync] } else { taking_part(&arguments.only) };
     // On the build's disk: elsewhere it may be memory, where no sync means anything.
     let build = std::env::current_exe()?.parent().context("the program stands in a directory")?.to_owned();
     let dir = tempfile::Builder::new().prefix("compare-").tempdir_in(build)?;
@@ -78,6 +85,9 @@ fn main() -> Result<()> {
     let compared = Compared::new(&arguments, contenders, dir.path())?;
     if arguments.rain {
         return rain::run(arguments.rounds, &compared.wrk, &compared.crowd, dir.path());
+    }
+    if let Some(to) = &arguments.profile {
+        return profile::run(to, &compared.wrk, &compared.crowd, dir.path());
     }
 
     let mut samples = Samples::new();

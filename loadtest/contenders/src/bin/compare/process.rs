@@ -38,6 +38,19 @@ impl Process {
         Ok(Self { name, child, guard: guard.spawn()?, log })
     }
 
+    /// Its number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it as Ctrl-C does, and waits until it has ended.
+    pub(crate) fn interrupt(mut self) -> Result<()> {
+        kill_process(Pid::from_child(&self.child), Signal::INT)?;
+        // Its status tells of the signal alone.
+        let _ended = self.child.wait()?;
+        Ok(())
+    }
+
     /// All that it has said.
     pub(crate) fn said(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
