@@ -103,6 +103,26 @@ fn all_faults_of_an_activity_are_told_at_once_in_the_order_of_their_lines() {
 }
 
 #[test]
+fn a_budget_that_cannot_be_split_is_told_the_nearest_that_could() {
+    let rain = include_str!("../samples/rain/1002.toml");
+    let number = |field: &str| {
+        let line = rain.lines().find(|line| line.starts_with(field)).expect("the sample has it");
+        line.split(['=', '#']).nth(1).expect("a value").trim().parse::<u64>().expect("a number")
+    };
+    let (packets, total) = (number("packets"), format!("total_cents = {}", number("total_cents")));
+    let (least, most) = (packets * number("min_cents"), packets * number("max_cents"));
+    assert!(rain.contains(&total));
+    for (cents, mend) in
+        [(least - 1, format!("at least {least} would do")), (most + 1, format!("at most {most} would do"))]
+    {
+        let text = rain.replacen(&total, &format!("total_cents = {cents}"), 1);
+        let faults = catalog::read_toml(&text, Path::new("7.toml")).expect_err("it cannot be split");
+        assert_eq!((faults.len(), faults[0].path.as_str()), (1, "rounds[0].total_cents"), "{faults:?}");
+        assert!(faults[0].mend.starts_with(&mend) && faults[0].place().starts_with("7.toml:"), "{faults:?}");
+    }
+}
+
+#[test]
 fn an_activity_needs_something_to_sell_though_not_in_stock() {
     let (head, _) = SAMPLE_ACTIVITY.split_once("[[skus]]").expect("the sample has a SKU");
     let many = "{ sku_id = \"x\", title = \"t\", price_cents = 1, stock = 1 },".repeat(201);

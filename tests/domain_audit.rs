@@ -2,6 +2,7 @@
 
 mod domain;
 
+use domain::damage::damage_each;
 use domain::*;
 use doorbuster::domain::audit::{Auditor, Id, Keep};
 use doorbuster::domain::event::{HoldsExpired, OrderCancelled, OrderPlaced, StockChange, Switch};
@@ -235,28 +236,6 @@ fn faults_of_two_shards_are_both_named() {
 #[test]
 fn no_damage_to_one_event_makes_the_auditor_panic() {
     let good = good();
-    for place in 0..good.len() {
-        let mut left_out = good.clone();
-        left_out.remove(place);
-        let _ = audit(&left_out);
-        for other in 0..good.len() {
-            let (mut replaced, mut inserted, mut swapped) = (good.clone(), good.clone(), good.clone());
-            replaced[place] = good[other].clone();
-            inserted.insert(place, good[other].clone());
-            swapped.swap(place, other);
-            for entries in [replaced, inserted, swapped] {
-                let _ = audit(&entries);
-            }
-        }
-        let bytes = encode(&good[place]);
-        for bit in 0..bytes.len() * 8 {
-            let mut flipped = bytes.clone();
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            let Ok(event) = rmp_serde::from_slice::<Entry>(&flipped) else { continue };
-            let mut entries = good.clone();
-            entries[place] = event;
-            let _ = audit(&entries);
-        }
-    }
+    damage_each(&good, |entries| drop(audit(entries)));
     let _ = audit(&[entry(1, good[3].event.clone())]);
 }

@@ -3,6 +3,7 @@
 
 mod domain;
 
+use domain::damage::damage_each;
 use domain::parts::*;
 use domain::*;
 use doorbuster::domain::audit::{Auditor, Id, Keep};
@@ -387,30 +388,7 @@ fn units_under_way_are_not_held_against_a_late_payment() {
 /// Whatever one event is replaced by, left out or said twice, the auditor comes to an end with a report.
 #[test]
 fn no_damage_to_one_event_makes_the_auditor_panic() {
-    let good = good();
-    for place in 0..good.len() {
-        let mut left_out = good.clone();
-        left_out.remove(place);
-        let _ = audit(&left_out);
-        for other in 0..good.len() {
-            let (mut replaced, mut inserted, mut swapped) = (good.clone(), good.clone(), good.clone());
-            replaced[place] = good[other].clone();
-            inserted.insert(place, good[other].clone());
-            swapped.swap(place, other);
-            for entries in [replaced, inserted, swapped] {
-                let _ = audit(&entries);
-            }
-        }
-        let bytes = encode(&good[place]);
-        for bit in 0..bytes.len() * 8 {
-            let mut flipped = bytes.clone();
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            let Ok(event) = rmp_serde::from_slice::<Entry>(&flipped) else { continue };
-            let mut entries = good.clone();
-            entries[place] = event;
-            let _ = audit(&entries);
-        }
-    }
+    damage_each(&good(), |entries| drop(audit(entries)));
 }
 
 #[test]

@@ -450,6 +450,29 @@ fn an_operator_changes_rounds_that_have_not_started() {
     }
 }
 
+/// PUT and reload refuse it alike, with what would do; `check` says the same, see check.rs.
+#[test]
+fn a_budget_that_cannot_be_split_is_told_the_nearest_that_could() {
+    let server = Server::start(Settings::default());
+    server.write_catalog("1002.toml", &toml_of(&rain(5, 1_000)));
+    server.operator(post(&format!("{RAIN}/reload"))).ok(201);
+    for (packets, total_cents, mend) in [
+        (20, 19, "at least 20 would do, or at most 19 packets"),
+        (4, 80_001, "at most 80000 would do, or at least 5 packets"),
+    ] {
+        let bad = rain(packets, total_cents);
+        let put = server.operator(put(RAIN, &bad)).problem(422, "invalid_definition");
+        server.write_catalog("1002.toml", &toml_of(&bad));
+        let reload = server.operator(post(&format!("{RAIN}/reload"))).problem(422, "invalid_definition");
+        for problem in [put, reload] {
+            let error = &problem["errors"][0];
+            assert_eq!((&error["path"], &error["mend"]), (&json!("rounds[0].total_cents"), &json!(mend)), "{problem}");
+        }
+    }
+    assert_eq!(server.operator(get(RAIN)).ok(200)["version"], 1, "nothing changed");
+    server.stop_and_audit();
+}
+
 #[test]
 fn a_rain_of_the_catalogue_is_reloaded() {
     let catalog = vec![("1002.toml", toml_of(&rain(5, 1_000)))];

@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use actix_web::HttpRequest;
 use actix_web::web::Query;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
@@ -52,6 +53,20 @@ pub fn page_limit(limit: Option<usize>) -> Result<usize, Problem> {
         Some(limit) if (1..=LIMIT_MAX).contains(&limit) => Ok(limit),
         Some(_) => Err(Problem::malformed(format!("limit is from 1 to {LIMIT_MAX}"))),
     }
+}
+
+/// Which page of a caller's own a request wants, newest first: the number before which it starts, and its length.
+///
+/// # Errors
+/// `malformed_request`.
+pub fn own_page(request: &HttpRequest) -> Result<(Option<u32>, usize), Problem> {
+    #[derive(Deserialize)]
+    struct Wanted {
+        limit: Option<usize>,
+        cursor: Option<String>,
+    }
+    let wanted: Wanted = params(request)?;
+    Ok((page_cursor(wanted.cursor.as_deref())?, page_limit(wanted.limit)?))
 }
 
 /// Where a page starts.

@@ -2,6 +2,7 @@
 //! bytes and back.
 #![allow(dead_code, reason = "each test file is a crate of its own and uses its own part of this")]
 
+pub mod damage;
 pub mod packets;
 pub mod parts;
 

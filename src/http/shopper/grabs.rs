@@ -3,14 +3,13 @@
 use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
-use serde::Deserialize;
 
 use crate::actors::ask::Kind;
 use crate::actors::{Answer, Question};
 use crate::domain::command;
 use crate::http::body::check_length;
 use crate::http::key::idempotency_key;
-use crate::http::query::{page_cursor, page_limit, params, path_id};
+use crate::http::query::{own_page, path_id};
 use crate::http::route::{Reply, refusal, replayed};
 use crate::http::state::State;
 use crate::http::view::{Grab, Grabs, reply};
@@ -60,16 +59,10 @@ pub async fn grab(request: HttpRequest, state: Data<State>) -> Reply {
         (status = 400, description = "`malformed_request`"),
         (status = 404, description = "`activity_not_found`")))]
 pub async fn own_grabs(request: HttpRequest, state: Data<State>) -> Reply {
-    #[derive(Deserialize)]
-    struct Wanted {
-        limit: Option<usize>,
-        cursor: Option<String>,
-    }
     let user = state.shopper(&request)?;
     let activity_id: ActivityId = path_id(&request, "activity_id")?;
-    let wanted: Wanted = params(&request)?;
-    let before = page_cursor(wanted.cursor.as_deref())?;
-    let question = Question::GrabsOf { user, before, limit: page_limit(wanted.limit)? };
+    let (before, limit) = own_page(&request)?;
+    let question = Question::GrabsOf { user, before, limit };
     match state.router()?.ask(Kind::RedPacket, activity_id, user, question).answer().await {
         Answer::Grabs(grabs, next) => {
             let grabs = grabs.iter().map(Grab::own).collect();

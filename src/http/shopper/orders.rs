@@ -3,7 +3,6 @@
 use actix_web::http::{StatusCode, header};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use serde::Deserialize;
 
 use super::order_request::OrderRequest;
 use crate::actors::ask::Kind;
@@ -11,7 +10,7 @@ use crate::actors::{Answer, Question};
 use crate::domain::command::CancelOrder;
 use crate::http::body::{check_length, parse_object};
 use crate::http::key::idempotency_key;
-use crate::http::query::{page_cursor, page_limit, params, path_id};
+use crate::http::query::{own_page, path_id};
 use crate::http::route::{Reply, refusal, replayed};
 use crate::http::state::State;
 use crate::http::view::{Order, Orders, reply};
@@ -71,16 +70,10 @@ pub async fn place_order(request: HttpRequest, payload: Payload, state: Data<Sta
         (status = 400, description = "`malformed_request`"),
         (status = 404, description = "`activity_not_found`")))]
 pub async fn own_orders(request: HttpRequest, state: Data<State>) -> Reply {
-    #[derive(Deserialize)]
-    struct Wanted {
-        limit: Option<usize>,
-        cursor: Option<String>,
-    }
     let user = state.shopper(&request)?;
     let activity_id: ActivityId = path_id(&request, "activity_id")?;
-    let wanted: Wanted = params(&request)?;
-    let before = page_cursor(wanted.cursor.as_deref())?;
-    let question = Question::OrdersOf { user, before, limit: page_limit(wanted.limit)? };
+    let (before, limit) = own_page(&request)?;
+    let question = Question::OrdersOf { user, before, limit };
     match state.router()?.ask(Kind::FlashSale, activity_id, user, question).answer().await {
         Answer::Orders(orders, next) => {
             let orders = orders.into_iter().map(Order::own).collect();

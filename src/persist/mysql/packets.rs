@@ -43,7 +43,7 @@ fn round(row: &MySqlRow) -> Result<RoundRow, sqlx::Error> {
     let split: String = row.try_get("split")?;
     let split = [Split::Random, Split::Equal].into_iter().find(|known| known.as_str() == split);
     let seed: Option<String> = row.try_get("seed")?;
-    let seed = seed.map(|seed| seed_of(&seed).ok_or_else(|| odd("a seed is 64 hexadecimal digits")));
+    let seed = seed.map(|seed| Seed::from_hex(&seed).ok_or_else(|| odd("a seed is 64 hexadecimal digits")));
     let merchant: Option<String> = row.try_get("merchant_id")?;
     Ok(RoundRow {
         activity_id: ActivityId(row.try_get("activity_id")?),
@@ -88,15 +88,6 @@ pub(super) fn grab(row: &MySqlRow) -> Result<GrabRow, sqlx::Error> {
         granted_at_ms: UnixMillis(row.try_get("granted_at_ms")?),
         seq: Seq(row.try_get("seq")?),
     })
-}
-
-fn seed_of(hex: &str) -> Option<Seed> {
-    let mut seed = [0; 32];
-    let is_hex = hex.len() == 64 && hex.bytes().all(|digit| digit.is_ascii_hexdigit());
-    for (byte, place) in seed.iter_mut().zip((0..64).step_by(2)).filter(|_| is_hex) {
-        *byte = u8::from_str_radix(&hex[place..place + 2], 16).ok()?;
-    }
-    is_hex.then_some(Seed(seed))
 }
 
 fn odd(what: &'static str) -> sqlx::Error {
