@@ -248,3 +248,47 @@ fn a_full_queue_holds_the_submitter_until_there_is_room() {
     assert_eq!(acked.iter().take(20).collect::<Vec<_>>(), (1..=20).collect::<Vec<_>>());
     writer.stop().expect("a sound disk");
 }
+
+#[test]
+fn a_batch_shares_a_record_and_is_acknowledged_in_its_order() {
+    let disk = MemoryDisk::new();
+    let (acks, acked) = acks();
+    let writer = Writer::spawn(disk.open().expect("a new journal"), quiet()).expect("a thread can be started");
+    let handle = writer.handle();
+    handle.submit_all((1..=50).map(|n| orders(n, 1, &acks)).collect()).expect("the writer runs");
+    assert_eq!(acked.iter().take(50).collect::<Vec<_>>(), (1..=50).collect::<Vec<_>>());
+    assert_eq!((disk.record_count(), disk.durable_seq()), (1, Seq(50)), "one wake-up, one group");
+    handle.submit_all(Vec::new()).expect("nothing to do");
+    assert!(handle.is_idle(), "nothing is not waited for");
+    assert_eq!(writer.stop().expect("a sound disk").seq, Seq(50));
+    assert_eq!(handle.submit_all(vec![orders(51, 1, &acks)]), Err(WriterGone));
+}
+
+#[test]
+fn a_queue_counts_submissions_and_takes_a_batch_that_is_larger_than_it_when_it_is_empty() {
+    let disk = MemoryDisk::new();
+    let (acks, acked) = acks();
+    let options = Options { queue_submissions_max: 10, ..quiet() };
+    let writer = Writer::spawn(disk.open().expect("a new journal"), options).expect("a thread can be started");
+    let handle = writer.handle();
+    let let_on = hold(&handle);
+    let batch = |from: u32, count: u32| -> Vec<Submission<Either>> {
+        let order = |n| Submission {
+            entries: SmallVec::from_iter([journal::order(n)]),
+            ack: Either::Ack(Ack(u64::from(n), acks.clone())),
+        };
+        (from..from + count).map(order).collect()
+    };
+    handle.submit_all(batch(1, 30)).expect("nothing is before it");
+    assert_eq!((handle.depth(), handle.capacity()), (30, 10));
+    let submitter = std::thread::spawn({
+        let (handle, more) = (handle.clone(), batch(31, 4));
+        move || handle.submit_all(more)
+    });
+    assert!(!submitter.is_finished(), "the writer stands still, and thirty wait");
+    let_on.send(()).expect("the writer waits");
+    submitter.join().expect("it does not panic").expect("there was room in the end");
+    writer.stop().expect("a sound disk");
+    assert_eq!(acked.iter().take(34).collect::<Vec<_>>(), (1..=34).collect::<Vec<_>>());
+    assert_eq!((handle.depth(), disk.durable_seq()), (0, Seq(34)));
+}

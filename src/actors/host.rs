@@ -2,10 +2,12 @@
 //! shards have a host each; small activities share a few, because a mailbox for each would cost more than they do.
 
 use std::collections::BTreeSet;
+use std::future::ready;
+use std::mem;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, SpawnHandle};
+use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, SpawnHandle, WrapFuture};
 use rustc_hash::FxHashMap;
 
 use super::ack::Ack;
@@ -17,7 +19,7 @@ use super::shipped::Shipped;
 use super::turn::Turn;
 use crate::clock::Clock;
 use crate::ids::{ShardId, UnixMillis};
-use crate::persist::Handle;
+use crate::persist::{Handle, Submission};
 
 /// The longest sleep until the next deadline is looked at again: the clock is slewed, so a timer set for hours would
 /// drift from it.
@@ -25,6 +27,10 @@ const TIMER_MAX: Duration = Duration::from_secs(1);
 
 /// Shards that one tick gives a step: about a millisecond.
 const STEPS_MAX: usize = 32;
+
+/// Submissions that turns leave at most before the journal gets them, however many messages are still there: enough that
+/// a wake-up for each is cheap, few enough that their memory is used again, and not fetched afresh.
+const LEFT_MAX: usize = 64;
 
 /// See the file's head.
 pub(super) struct Host {
@@ -34,6 +40,8 @@ pub(super) struct Host {
     /// When each shard is due next: a hold runs out, or a round ends.
     deadlines: BTreeSet<(UnixMillis, ShardId)>,
     timer: Option<(UnixMillis, SpawnHandle)>,
+    /// What this wake's turns have left for the journal.
+    left: Vec<Submission<Ack>>,
 }
 
 /// A shard, and the way to the other parts of its activity.
@@ -90,7 +98,14 @@ impl Tenant {
 
 impl Host {
     pub fn new(shared: Shared) -> Self {
-        Self { tenants: FxHashMap::default(), shared, last_ms: UnixMillis(0), deadlines: BTreeSet::new(), timer: None }
+        Self {
+            tenants: FxHashMap::default(),
+            shared,
+            last_ms: UnixMillis(0),
+            deadlines: BTreeSet::new(),
+            timer: None,
+            left: Vec::new(),
+        }
     }
 
     /// What a turn at this instant is given.
@@ -107,16 +122,20 @@ impl Host {
         } else if shipped.is_some_and(|shipped| shipped.is_full(journal.durable_seq())) {
             Some(Unavailable::BacklogFull)
         } else {
-            (journal.depth() > nearly_full).then_some(Unavailable::Overloaded)
+            (journal.depth() + self.left.len() > nearly_full).then_some(Unavailable::Overloaded)
         };
-        Turn::at(self.last_ms, journal.is_idle(), unavailable)
+        Turn { submissions: mem::take(&mut self.left), ..Turn::at(self.last_ms, journal.is_idle(), unavailable) }
     }
 
     /// Gives a shard a turn and carries out what it leaves.
     fn give_turn(&mut self, to: ShardId, act: impl FnOnce(&mut Shard, &mut Turn), ctx: &mut Context<Self>) {
-        let mut turn = self.turn();
         // A shard that has left has nothing to do any more.
-        let Some(tenant) = self.tenants.get_mut(&to) else { return };
+        if !self.tenants.contains_key(&to) {
+            return;
+        }
+        let mut turn = self.turn();
+        let had_left = !turn.submissions.is_empty();
+        let tenant = self.tenants.get_mut(&to).expect("it was just looked at");
         act(&mut tenant.shard, &mut turn);
         // Before anybody hears of the turn: who knows of a hold may ask elsewhere when it has run out, and no door may then
         // take it for one that still stands (S6).
@@ -127,17 +146,40 @@ impl Host {
             before.into_iter().for_each(|at| _ = self.deadlines.remove(&(at, to)));
             after.into_iter().for_each(|at| _ = self.deadlines.insert((at, to)));
         }
-        for submission in turn.submissions.drain(..) {
-            // Where the writer is gone the journal has failed and the process stops: the answer is dropped on purpose.
-            let _stopped = self.shared.journal.submit(submission);
+        self.left = turn.submissions;
+        if self.left.len() >= LEFT_MAX {
+            self.hand_over();
+        } else if !had_left && !self.left.is_empty() {
+            // An actor's futures have their turn when its mailbox is empty.
+            ctx.spawn(ready(()).into_actor(self).map(|(), host, _| host.hand_over()));
         }
-        for (part, letter) in turn.letters.drain(..) {
-            let siblings = tenant.siblings.get().expect("parts that write to each other have started");
-            let to = tenant.shard.sibling(part);
-            // Past the mailbox's bound: letters are few, by the protocol, and must arrive.
-            siblings[usize::from(part)].do_send(Post { to, letter });
-        }
+        self.post(to, turn.letters);
         self.arm(ctx);
+    }
+
+    /// Hands to the journal what the turns have left. What a crowd asks at one instant so becomes one group, and wakes the
+    /// writer once.
+    fn hand_over(&mut self) {
+        if self.left.is_empty() {
+            return;
+        }
+        let left = mem::replace(&mut self.left, Vec::with_capacity(LEFT_MAX));
+        // Where the writer is gone the journal has failed and the process stops: the answers are dropped on purpose.
+        let _stopped = self.shared.journal.submit_all(left);
+    }
+
+    /// Sends letters, after what they tell of.
+    fn post(&mut self, from: ShardId, letters: Vec<(u16, Letter)>) {
+        if letters.is_empty() {
+            return;
+        }
+        self.hand_over();
+        let tenant = &self.tenants[&from];
+        let siblings = tenant.siblings.get().expect("parts that write to each other have started");
+        for (part, letter) in letters {
+            // Past the mailbox's bound: letters are few, by the protocol, and must arrive.
+            siblings[usize::from(part)].do_send(Post { to: tenant.shard.sibling(part), letter });
+        }
     }
 
     /// Sets the timer for the next deadline, unless it stands already.
@@ -171,6 +213,7 @@ impl Drop for Host {
             // The panic's hook has said what and where.
             std::process::abort();
         }
+        self.hand_over();
     }
 }
 

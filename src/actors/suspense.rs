@@ -101,9 +101,7 @@ impl Handler<Ask> for SuspenseAccount {
         self.last_ms = self.last_ms.max(self.shared.clock.now_ms());
         let mut turn = Turn::at(self.last_ms, self.shared.journal.is_idle(), None);
         self.answer(question, reply, &mut turn);
-        for submission in turn.submissions {
-            // Where the writer is gone the journal has failed and the process stops: the answer is dropped on purpose.
-            let _stopped = self.shared.journal.submit(submission);
-        }
+        // Where the writer is gone the journal has failed and the process stops: the answer is dropped on purpose.
+        let _stopped = self.shared.journal.submit_all(turn.submissions);
     }
 }

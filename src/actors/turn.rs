@@ -20,16 +20,16 @@ pub(super) struct Turn {
     pub idle: bool,
     /// Why new orders must wait, where they must.
     pub unavailable: Option<Unavailable>,
-    /// For the journal.
-    pub submissions: SmallVec<[Submission<Ack>; 1]>,
+    /// For the journal, after what earlier turns have left that was not handed over yet.
+    pub submissions: Vec<Submission<Ack>>,
     /// For other parts of the activity, by their numbers.
     pub letters: Vec<(u16, Letter)>,
 }
 
 impl Turn {
-    /// A turn at that instant, with nothing done yet.
+    /// A turn at that instant, with nothing done yet and nothing left from before.
     pub fn at(at_ms: UnixMillis, idle: bool, unavailable: Option<Unavailable>) -> Self {
-        Self { at_ms, idle, unavailable, submissions: SmallVec::new(), letters: Vec::new() }
+        Self { at_ms, idle, unavailable, submissions: Vec::new(), letters: Vec::new() }
     }
 
     /// Hands entries and whom to tell to the journal.

@@ -21,6 +21,7 @@ mod grab;
 pub mod image;
 mod merge;
 mod moves;
+mod newest;
 pub mod order;
 mod orders;
 pub mod part;

@@ -3,8 +3,7 @@
 //! Stored in chunks that never move, so that growth costs neither a copy of everything nor twice the memory. Only
 //! winners are here; a loser leaves nothing behind.
 
-use rustc_hash::FxHashMap;
-
+use super::newest::NewestOfUser;
 use super::order::Order;
 use crate::ids::UserId;
 
@@ -14,7 +13,7 @@ const CHUNK_ORDERS: usize = 4096;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Orders {
     chunks: Vec<Vec<Order>>,
-    newest_of_user: FxHashMap<UserId, u32>,
+    newest_of_user: NewestOfUser,
 }
 
 impl Orders {
@@ -39,7 +38,7 @@ impl Orders {
 
     /// The newest order of `user`; 0 where there is none.
     pub fn newest_of(&self, user: UserId) -> u32 {
-        self.newest_of_user.get(&user).copied().unwrap_or(0)
+        self.newest_of_user.get(user).unwrap_or(0)
     }
 
     /// The orders of `user`, newest first.

@@ -16,9 +16,14 @@ use super::unread;
 use crate::actors::Unavailable;
 use crate::telemetry::{Code, Served};
 
-/// Which listener a request came in by; for the counts.
+/// Which listener a request came in by.
 #[derive(Clone, Copy, Debug)]
-pub struct Listener(pub &'static str);
+pub struct Listener {
+    /// For the counts.
+    pub name: &'static str,
+    /// Whether its handlers log the requests' ids, for which each costs an entry in its extensions.
+    pub logs_ids: bool,
+}
 
 /// The request's id, for handlers that log it.
 #[derive(Clone, Debug)]
@@ -50,7 +55,9 @@ pub async fn wrap(
         let problem = Problem::headers_too_large(state.limits.header_bytes_max);
         request.into_response(render(&problem, &id, &state))
     } else {
-        request.extensions_mut().insert(RequestId(id.clone()));
+        if listener.logs_ids {
+            request.extensions_mut().insert(RequestId(id.clone()));
+        }
         // A handler's problem comes back as a response; what is an error here is the framework's own.
         with_problem_body(next.call(request).await?.map_into_boxed_body(), &id, &state)
     };
@@ -59,7 +66,7 @@ pub async fn wrap(
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }
     let status = response.status().as_u16();
-    state.metrics.http_requests.get_or_create(&Served { listener: listener.0, status }).inc();
+    state.metrics.http_requests.get_or_create(&Served { listener: listener.name, status }).inc();
     response.headers_mut().insert(REQUEST_ID, id);
     Ok(unread::keep(response, payload))
 }

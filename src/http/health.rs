@@ -89,7 +89,7 @@ pub async fn readyz(request: HttpRequest, state: Data<State>) -> Reply {
     };
     let (mut reasons, mut notes) = (state.readiness.catalog_faults(), state.readiness.notes());
     let told = notes.iter().any(|note| note.starts_with("mysql:"));
-    let public = request.app_data::<Listener>().is_some_and(|listener| listener.0 == "shopper");
+    let public = request.app_data::<Listener>().is_some_and(|listener| listener.name == "shopper");
     if public {
         // What files say and where they lie is nobody's business out there.
         for (what, told) in [("catalog", &mut reasons), ("operation", &mut notes)] {

@@ -58,7 +58,7 @@ pub fn bind(config: &Config, state: Data<State>) -> io::Result<Bound> {
         shopper_state.workers.note();
         App::new()
             .app_data(shopper_state.clone())
-            .app_data(Listener("shopper"))
+            .app_data(Listener { name: "shopper", logs_ids: false })
             .wrap(Condition::new(!origins.is_empty(), cors(&origins)))
             .wrap(from_fn(envelope::wrap))
             .configure(shopper::routes)
@@ -68,7 +68,7 @@ pub fn bind(config: &Config, state: Data<State>) -> io::Result<Bound> {
     let operator_app = move || {
         App::new()
             .app_data(state.clone())
-            .app_data(Listener("operator"))
+            .app_data(Listener { name: "operator", logs_ids: true })
             .wrap(from_fn(envelope::wrap))
             .configure(operator::routes)
             .configure(health::routes)

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crossbeam_channel::Sender;
 use smallvec::SmallVec;
 
+use super::queue::Outbox;
 use crate::domain::event::Entry;
 use crate::ids::Seq;
 
@@ -31,12 +31,6 @@ pub struct Submission<A> {
 #[error("the journal's writer has stopped")]
 pub struct WriterGone;
 
-pub(super) enum Message<A> {
-    Submit(Submission<A>),
-    /// Write what came before, then stop.
-    Stop,
-}
-
 /// What handles and the writer's thread share.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
@@ -60,31 +54,43 @@ impl Progress {
 /// A way to the writer. Cheap to clone, and to be had from any thread.
 #[derive(Debug)]
 pub struct Handle<A> {
-    inbox: Sender<Message<A>>,
+    outbox: Outbox<A>,
     progress: Arc<Progress>,
 }
 
 impl<A> Clone for Handle<A> {
     fn clone(&self) -> Self {
-        Self { inbox: self.inbox.clone(), progress: Arc::clone(&self.progress) }
+        Self { outbox: self.outbox.clone(), progress: Arc::clone(&self.progress) }
     }
 }
 
 impl<A: Acknowledge> Handle<A> {
-    pub(super) fn new(inbox: Sender<Message<A>>, progress: Arc<Progress>) -> Self {
-        Self { inbox, progress }
+    pub(super) fn new(outbox: Outbox<A>, progress: Arc<Progress>) -> Self {
+        Self { outbox, progress }
     }
 
-    /// Hands a command's entries to the writer, in the order of the calls. Blocks while the queue is full.
-    ///
-    /// After a fault of the journal this still returns `Ok` and the submission is never acknowledged.
+    /// Hands one command's entries to the writer: [`submit_all`](Self::submit_all) of it alone.
     ///
     /// # Errors
     /// [`WriterGone`] after the writer was stopped; the submission is dropped.
     pub fn submit(&self, submission: Submission<A>) -> Result<(), WriterGone> {
-        // Counted before it is sent: one that is on its way already counts as not durable.
-        self.progress.submitted.fetch_add(1, Ordering::AcqRel);
-        self.inbox.send(Message::Submit(submission)).map_err(|_| WriterGone)
+        self.submit_all(vec![submission])
+    }
+
+    /// Hands submissions to the writer, in their order and in the order of the calls. It wakes once for all of them, so what
+    /// is left at once should come at once: each wake-up may make a group of its own. Blocks while the queue has no room.
+    ///
+    /// After a fault of the journal this still returns `Ok` and the submissions are never acknowledged.
+    ///
+    /// # Errors
+    /// [`WriterGone`] after the writer was stopped; the submissions are dropped.
+    pub fn submit_all(&self, submissions: Vec<Submission<A>>) -> Result<(), WriterGone> {
+        if submissions.is_empty() {
+            return Ok(());
+        }
+        // Counted before they are sent: what is on its way already counts as not durable.
+        self.progress.submitted.fetch_add(submissions.len() as u64, Ordering::AcqRel);
+        self.outbox.send(submissions)
     }
 
     /// Whether all that was submitted before this call is durable. Never again after a fault that left something out.
@@ -103,17 +109,17 @@ impl<A: Acknowledge> Handle<A> {
     /// Submissions that wait in the queue.
     #[must_use]
     pub fn depth(&self) -> usize {
-        self.inbox.len()
+        self.outbox.depth()
     }
 
     /// Submissions that fit the queue.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.inbox.capacity().expect("the writer's queue is bounded")
+        self.outbox.capacity()
     }
 
     pub(super) fn ask_to_stop(&self) {
         // Where the thread is gone there is nobody left to ask, and the join says why.
-        let _ = self.inbox.send(Message::Stop);
+        let _ = self.outbox.send_stop();
     }
 }

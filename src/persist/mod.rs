@@ -19,6 +19,7 @@ mod journal;
 mod lock;
 pub mod memory;
 pub mod mysql;
+mod queue;
 mod replay;
 mod sled_journal;
 mod writer;

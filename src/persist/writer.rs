@@ -17,13 +17,12 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, bounded};
-
 use super::encode::{Pushed, RecordBuilder};
 use super::error::Error;
 use super::frame::Tail;
-use super::handle::{Acknowledge, Handle, Message, Progress, Submission};
+use super::handle::{Acknowledge, Handle, Progress, Submission};
 use super::journal::Journal;
+use super::queue::{Inbox, Message, queue};
 
 /// A group that has become durable.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +50,7 @@ impl Observe for () {
 
 /// How to run a writer.
 pub struct Options {
-    /// Submissions that may wait; a `submit` beyond blocks.
+    /// Submissions that may wait; who submits more is blocked.
     pub queue_submissions_max: usize,
     /// Sees each group.
     pub observe: Box<dyn Observe>,
@@ -73,13 +72,13 @@ impl<A: Acknowledge> Writer<A> {
     /// # Errors
     /// [`Error::Thread`] where there is none to be had.
     pub fn spawn<J: Journal + 'static>(journal: J, options: Options) -> Result<Self, Error> {
-        let (sender, inbox) = bounded(options.queue_submissions_max);
+        let (outbox, mut inbox) = queue(options.queue_submissions_max);
         let progress = Arc::new(Progress::starting_at(journal.tail().seq));
-        let handle = Handle::new(sender, Arc::clone(&progress));
+        let handle = Handle::new(outbox, Arc::clone(&progress));
         let Options { observe, on_fault, .. } = options;
         let thread = thread::Builder::new()
             .name("journal".to_owned())
-            .spawn(move || run(journal, &inbox, Desk::new(progress, observe), on_fault))
+            .spawn(move || run(journal, &mut inbox, Desk::new(progress, observe), on_fault))
             .map_err(|source| Error::Thread { name: "journal", source })?;
         Ok(Self { handle, thread })
     }
@@ -103,7 +102,7 @@ impl<A: Acknowledge> Writer<A> {
 /// The thread's life: write until asked to stop, then close; or fail, and swallow until asked to stop.
 fn run<J: Journal, A: Acknowledge>(
     journal: J,
-    inbox: &Receiver<Message<A>>,
+    inbox: &mut Inbox<A>,
     mut desk: Desk<A>,
     on_fault: Box<dyn FnOnce(Error) + Send>,
 ) -> Result<Tail, Error> {
@@ -120,7 +119,7 @@ fn run<J: Journal, A: Acknowledge>(
         Err(error) => {
             drop(desk);
             on_fault(error);
-            while let Ok(Message::Submit(_)) = inbox.recv() {}
+            while let Some(Message::Submit(_)) = inbox.recv() {}
             Err(Error::Failed)
         }
     }
@@ -140,14 +139,14 @@ impl<A: Acknowledge> Desk<A> {
     }
 
     /// Writes group after group until asked to stop.
-    fn serve<J: Journal>(&mut self, journal: &mut J, inbox: &Receiver<Message<A>>) -> Result<(), Error> {
+    fn serve<J: Journal>(&mut self, journal: &mut J, inbox: &mut Inbox<A>) -> Result<(), Error> {
         let mut waiting = None;
         loop {
             let first = match waiting.take() {
                 Some(submission) => submission,
                 None => match inbox.recv() {
-                    Ok(Message::Submit(submission)) => submission,
-                    Ok(Message::Stop) | Err(_) => return Ok(()),
+                    Some(Message::Submit(submission)) => submission,
+                    Some(Message::Stop) | None => return Ok(()),
                 },
             };
             let stop = self.gather(first, &mut waiting, inbox)?;
@@ -164,7 +163,7 @@ impl<A: Acknowledge> Desk<A> {
         &mut self,
         first: Submission<A>,
         waiting: &mut Option<Submission<A>>,
-        inbox: &Receiver<Message<A>>,
+        inbox: &mut Inbox<A>,
     ) -> Result<bool, Error> {
         let mut submission = first;
         loop {
@@ -176,9 +175,9 @@ impl<A: Acknowledge> Desk<A> {
                 }
             }
             match inbox.try_recv() {
-                Ok(Message::Submit(next)) => submission = next,
-                Ok(Message::Stop) => return Ok(true),
-                Err(_) => return Ok(false),
+                Some(Message::Submit(next)) => submission = next,
+                Some(Message::Stop) => return Ok(true),
+                None => return Ok(false),
             }
         }
     }
