@@ -50,7 +50,7 @@ struct Arguments {
     #[arg(long, default_value_t = 1.5)]
     seconds: f64,
     /// Keep-alive connections of wrk's one thread
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, default_value_t = 256)]
     connections: usize,
     /// Seconds of each run of the open loop; 0 for none
     #[arg(long, default_value_t = 3.0)]
