@@ -10,13 +10,15 @@ SEED ?= 1
 ROUNDS ?= 20
 # What `make interleavings` runs: seeds from SEED on, so many.
 COUNT ?= 100000
+# What `make losers` sends.
+LOSERS ?= 5000000
 # How long each run of `make compare` is; its ROUNDS are 10 unless told.
 SECONDS ?= 1.5
 # Programs that tests need beside Rust's, which `make needs` finds or fetches; SKIP=strace,mysql leaves their tests out.
 SKIP ?=
 export SKIP
 
-.PHONY: help demo test verify bench bench-check bench-accept instructions profile compare crash rain mysql-faults interleavings tools fetch needs
+.PHONY: help demo test verify bench bench-check bench-accept instructions profile compare crash rain losers mysql-faults interleavings tools fetch needs
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +68,9 @@ crash: fetch needs ## kill -9 in mid-sale, while winners pay and under red packe
 
 rain: fetch needs ## 100,000 red packets, 1,000,000 users, MySQL and a kill -9 in the middle: what adds up to the cent (SEED=1)
 	CRASH_SEED=$(SEED) $(CARGO) test --release --locked --test crash_rain -- --ignored --nocapture
+
+losers: fetch needs ## five million losers over HTTP, and what they leave in the server's memory (LOSERS=5000000)
+	LOSERS=$(LOSERS) $(CARGO) test --release --locked --test losers_memory -- --nocapture
 
 mysql-faults: fetch needs ## everything between the server and MySQL fails, again and again, with audits (SEED=1 ROUNDS=20)
 	MYSQL_SEED=$(SEED) MYSQL_ROUNDS=$(ROUNDS) $(CARGO) test --release --locked --test mysql_faults -- --nocapture

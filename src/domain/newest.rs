@@ -53,3 +53,24 @@ impl NewestOfUser {
         (FxBuildHasher.hash_one(user) >> HASH_BITS_OF_MAPS) as usize & (self.maps.len() - 1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crowd_that_outgrows_one_map_is_found_as_before() {
+        let (mut newest, mut plain) = (NewestOfUser::default(), FxHashMap::default());
+        let users = u32::try_from(4 * ONE_MAP_USERS).expect("few");
+        // Each comes again after the others, so that both sizes see new users and known ones.
+        for order in 1..=3 * users {
+            let user = UserId(u64::from(order % users).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 1);
+            assert_eq!(newest.insert(user, order), plain.insert(user, order), "order {order}");
+        }
+        assert_eq!(newest.maps.len(), MAPS);
+        assert!(plain.iter().all(|(user, order)| newest.get(*user) == Some(*order)));
+        assert_eq!(newest.get(UserId(u64::MAX)), None);
+        let fullest = newest.maps.iter().map(FxHashMap::len).max();
+        assert!(fullest.is_some_and(|fullest| fullest < 2 * 4 * ONE_MAP_USERS / MAPS), "they are spread: {fullest:?}");
+    }
+}
