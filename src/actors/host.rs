@@ -28,9 +28,9 @@ const TIMER_MAX: Duration = Duration::from_secs(1);
 /// Shards that one tick gives a step: about a millisecond.
 const STEPS_MAX: usize = 32;
 
-/// Submissions that turns leave at most before the journal gets them, however many messages are still there: enough that
-/// a wake-up for each is cheap, few enough that their memory is used again, and not fetched afresh.
-const LEFT_MAX: usize = 64;
+/// Turns after which the journal gets what they have left, however many messages are still there: enough that a wake-up for
+/// each batch is cheap, few enough that nobody's answer waits for a crowd that is only refused.
+const TURNS_MAX: usize = 64;
 
 /// See the file's head.
 pub(super) struct Host {
@@ -42,6 +42,8 @@ pub(super) struct Host {
     timer: Option<(UnixMillis, SpawnHandle)>,
     /// What this wake's turns have left for the journal.
     left: Vec<Submission<Ack>>,
+    /// The turns since the first of them that left something.
+    turns: usize,
 }
 
 /// A shard, and the way to the other parts of its activity.
@@ -105,6 +107,7 @@ impl Host {
             deadlines: BTreeSet::new(),
             timer: None,
             left: Vec::new(),
+            turns: 0,
         }
     }
 
@@ -147,11 +150,14 @@ impl Host {
             after.into_iter().for_each(|at| _ = self.deadlines.insert((at, to)));
         }
         self.left = turn.submissions;
-        if self.left.len() >= LEFT_MAX {
-            self.hand_over();
-        } else if !had_left && !self.left.is_empty() {
-            // An actor's futures have their turn when its mailbox is empty.
-            ctx.spawn(ready(()).into_actor(self).map(|(), host, _| host.hand_over()));
+        if !self.left.is_empty() {
+            self.turns += 1;
+            if self.turns >= TURNS_MAX {
+                self.hand_over();
+            } else if !had_left {
+                // An actor's futures have their turn when its mailbox is empty.
+                ctx.spawn(ready(()).into_actor(self).map(|(), host, _| host.hand_over()));
+            }
         }
         self.post(to, turn.letters);
         self.arm(ctx);
@@ -163,7 +169,9 @@ impl Host {
         if self.left.is_empty() {
             return;
         }
-        let left = mem::replace(&mut self.left, Vec::with_capacity(LEFT_MAX));
+        self.turns = 0;
+        // Of one size, so that the allocator has one that was used before.
+        let left = mem::replace(&mut self.left, Vec::with_capacity(TURNS_MAX));
         // Where the writer is gone the journal has failed and the process stops: the answers are dropped on purpose.
         let _stopped = self.shared.journal.submit_all(left);
     }
