@@ -267,6 +267,18 @@ fn a_late_payment_that_finds_too_few_units_waits_or_is_owed_back() {
     assert_paid(&shop, LAPSED + 3, now, false, Outcome::Reacquired(Slots::range(1, 2)));
     assert_eq!(shop.split("a"), (3, 2, 0));
 
+    // What its user's other hold gives back with the payment is there for it.
+    let mut shop = shop_in(Expired);
+    for (user, units) in [(1, 2), (2, 2), (3, 1)] {
+        shop.order(LAPSED, place(user, "a", units));
+    }
+    assert_eq!(shop.split("a"), (0, 5, 0));
+    let again = shop.sale.next_deadline().expect("three holds stand").0;
+    let slots = shop.sale.order(2).expect("it was placed").slots;
+    let events = shop.ask(again, pay("late", 1, 200)).expect("its own hold ends with it").events;
+    let [Event::HoldsExpired(ended), Event::PaymentReceived(paid)] = &events[..] else { panic!("{events:?}") };
+    assert_eq!((&ended.orders[..], &paid.outcome), (&[2][..], &Outcome::Reacquired(slots)));
+
     // A SKU that was taken off has no units.
     let mut shop = shop_in(Expired);
     shop.must(LAPSED + 1, put(with(|d| drop(d.skus.remove(0)))));

@@ -80,11 +80,17 @@ impl Sale {
             return Err(TooLate);
         }
         // What it gives back at this instant is free, and nobody was before it.
-        Ok(if order.state == OrderState::Held {
-            Some(order.slots.clone())
-        } else {
-            sku.free.lowest(order.quantity().0)
-        })
+        if order.state == OrderState::Held {
+            return Ok(Some(order.slots.clone()));
+        }
+        let quantity = order.quantity().0;
+        Ok(sku.free.lowest(quantity).or_else(|| {
+            // So is what its user's other holds give back with it. Few are free: a copy is small.
+            let mut free = sku.free.clone();
+            let others = ended.iter().filter_map(|number| self.orders.get(*number));
+            others.filter(|other| other.sku == order.sku).for_each(|other| free.add(&other.slots));
+            free.lowest(quantity)
+        }))
     }
 
     pub(super) fn apply_payment(&mut self, at_ms: UnixMillis, event: &PaymentReceived) {

@@ -78,26 +78,26 @@ impl Model {
         if *pay.currency != *self.definition.currency || pay.amount_cents.0 != order.amount {
             return does(false, Does::Due(Why::Mismatch));
         }
-        let lapsed = order.state == OrderState::Held && now >= order.expires_at;
         match order.state {
-            OrderState::Held if !lapsed => return does(false, Does::Applied),
+            OrderState::Held if now < order.expires_at => return does(false, Does::Applied),
             OrderState::Paid => return does(false, Does::Due(Why::AlreadyPaid)),
             OrderState::Cancelled => return does(false, Does::Due(Why::Cancelled)),
             OrderState::Refunded => return does(false, Does::Due(Why::AlreadyRefunded)),
             OrderState::Held | OrderState::Expired => {}
         }
-        // As if all of the user's holds that have run out had ended a moment before, and the units of this one were free.
+        // As if all of the user's holds that have run out had ended a moment before, and their units were free.
         let quantity = order.slots.len();
-        let own = if lapsed { quantity } else { 0 };
         let ended = self.lapsed_of(now, pay.order);
-        let theirs: usize = ended.iter().map(|number| self.orders[*number as usize - 1].slots.len()).sum();
+        let of_ended = || ended.iter().map(|number| &self.orders[*number as usize - 1]);
+        let theirs: usize = of_ended().map(|other| other.slots.len()).sum();
+        let given: usize = of_ended().filter(|other| other.sku == order.sku).map(|other| other.slots.len()).sum();
         let units = self.live_units(order) - theirs + quantity;
         let lapsed = !ended.is_empty();
         let may = matches!(self.phase(now), Phase::Running | Phase::Paused)
             && self.definition.on_late_payment == OnLatePayment::ReacquireOrRefund
             && self.definition.sku(&order.sku).is_some()
             && units <= self.definition.per_user_limit.0 as usize;
-        let there = self.free_slots(&order.sku).len() + own >= quantity;
+        let there = self.free_slots(&order.sku).len() + given >= quantity;
         match (may, there) {
             (true, true) => does(lapsed, Does::Reacquired),
             (true, false) if pay.may_wait => refused(Refusal::SoldOut),
