@@ -171,9 +171,8 @@ impl Model {
 
     /// What a payment of the right amount does to an order, or that it may wait for units.
     pub fn outcome(&self, part: usize, now: u64, order: &ModelOrder, may_wait: bool) -> Result<Does, Refusal> {
-        let lapsed = order.state == OrderState::Held && now >= order.expires_at;
         match order.state {
-            OrderState::Held if !lapsed => return Ok(Does::Applied),
+            OrderState::Held if now < order.expires_at => return Ok(Does::Applied),
             OrderState::Paid => return Ok(Does::Due(Why::AlreadyPaid)),
             OrderState::Cancelled => return Ok(Does::Due(Why::Cancelled)),
             OrderState::Refunded => return Ok(Does::Due(Why::AlreadyRefunded)),
@@ -183,15 +182,16 @@ impl Model {
         let listed = known.definition.sku(&known.names[usize::from(order.sku)]).is_some();
         let open =
             matches!(Phase::at(ms(now), &known.definition, known.paused, known.closed), Phase::Running | Phase::Paused);
-        let own = if lapsed { order.slots.len() } else { 0 };
-        // What else of the user has run out does not count.
-        let ended = self.orders[part]
-            .iter()
-            .filter(|other| other.user == order.user && other.state == OrderState::Held && other.expires_at <= now);
-        let theirs: usize = ended.map(|other| other.slots.len()).sum();
+        // What of the user has run out does not count, and its units are free.
+        let has_lapsed = |other: &&ModelOrder| {
+            other.user == order.user && other.state == OrderState::Held && other.expires_at <= now
+        };
+        let ended = || self.orders[part].iter().filter(has_lapsed);
+        let theirs: usize = ended().map(|other| other.slots.len()).sum();
+        let given: usize = ended().filter(|other| other.sku == order.sku).map(|other| other.slots.len()).sum();
         let within =
             self.units_of(order.user) - theirs + order.slots.len() <= known.definition.per_user_limit.0 as usize;
-        let there = self.free(part, order.sku).len() + own >= order.slots.len();
+        let there = self.free(part, order.sku).len() + given >= order.slots.len();
         match open && listed && within {
             true if there => Ok(Does::Reacquired),
             true if may_wait => Err(Refusal::SoldOut),
